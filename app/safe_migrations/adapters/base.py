@@ -494,12 +494,12 @@ class Adapter(ABC):
         """Return how the file of the database is damaged; an empty string if it is not, or if a server has the file."""
         return ""
 
-    def set_aside(self, _connection: Connection) -> AbstractContextManager[str]:
-        """Move the damaged database out of the way; back, if the block fails. Yield its new path, or an empty string.
+    def replace_damaged(self, _connection: Connection, _file: Path) -> Path:
+        """Replace the file of the database, in which damage() finds something, with the backup ``file``.
 
-        By default, do nothing: what damage() never finds needs no new path.
+        Return the name under which the damaged file stays. Raise MigrationError if the disk is full or fails.
         """
-        return nullcontext("")
+        raise NotImplementedError
 
     def recover(self, connection: Connection, _retry: RetryPolicy) -> None:
         """Undo what a killed upgrade or downgrade left incomplete. Raise HalfDoneError if some of it cannot be undone.

@@ -1,6 +1,5 @@
 """The restore of a backup: it backs up the present state, replaces the database and retries after lock time-outs."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
@@ -24,16 +23,17 @@ def restore(backups: Backups, database: Database, file: Path) -> None:
     that restores the previous state, if that was backed up.
     """
     adapter, connection, using = database.adapter, database.connection, backups.using
-    with locked(database, using.lock_wait) as lock, ExitStack() as stack:
-        before = None
+    with locked(database, using.lock_wait) as lock:
+        broken = adapter.broken_restore(connection)
+        before, damaged = None, ""
         try:
-            if not adapter.broken_restore(connection):
-                before = backups.make(database, lock)
-        except DamagedError as damaged:
-            aside = stack.enter_context(adapter.set_aside(connection))
-            log.warning(
-                "%s Its file is %s now; restart the app if it has that open", damaged.what, relative(Path(aside))
-            )
+            before = None if broken else backups.make(database, lock)
+        except DamagedError as error:
+            damaged = error.what
+        if damaged:
+            aside = adapter.replace_damaged(connection, file)
+            log.warning("%s Its file is %s now; restart the app if it has that open", damaged, relative(aside))
+            return
         try:
             with reported(f"Restoring {relative(file)}"):
                 _load(database, using.retry, file)

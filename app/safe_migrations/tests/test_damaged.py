@@ -1,11 +1,12 @@
 """A damaged SQLite database: it can be replaced by a backup, and is kept."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
-from ..errors import MigrationError
 from .support import FIRST, Project, Sql, on_sqlite, revision, rows
 
 pytestmark = on_sqlite
@@ -42,23 +43,25 @@ def test_restore(damaged: tuple[Path, str], project: Project, engine: Engine) ->
     said = project.ok("restore", "--yes", backup)
     (aside,) = file.parent.glob("test.db-damaged-*")
     assert (True, True) == (" is damaged: " in said, f"Its file is {aside} now" in said)
+    assert not (file.parent / "test.db-restored").exists()
     assert (content, 0o640) == (aside.read_bytes(), file.stat().st_mode & 0o777)
     assert [(1,)] == rows(engine, "SELECT 1 FROM large")
     project.ok("upgrade")
 
 
 def test_restore_fails(damaged: tuple[Path, str], project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the restore fails, the file has its name again."""
+    """If there is no room for the restored file, the damaged one has its name still."""
     file, backup = damaged
     content = file.read_bytes()
 
     def fail(*_: object) -> None:
-        raise MigrationError("no", "none")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("app.safe_migrations.adapters.sqlite.dump.load", fail)
-    project.fails("restore", "--yes", backup)
+    monkeypatch.setattr("app.safe_migrations.adapters.sqlite.dump.shutil.copyfileobj", fail)
+    said = project.fails("restore", "--yes", backup)
+    assert f"Error: the database {file} could not be replaced: [Errno 28] No space left on device.\nFix: free" in said
     assert content == file.read_bytes()
-    assert [] == list(file.parent.glob("test.db-damaged-*"))
+    assert [] == [*file.parent.glob("test.db-damaged-*"), *file.parent.glob("test.db-restored")]
 
 
 @pytest.mark.parametrize("command", ["backup", "downgrade", "upgrade"])

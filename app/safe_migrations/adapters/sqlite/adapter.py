@@ -4,7 +4,6 @@ import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -130,26 +129,11 @@ class SQLite(Adapter):
         connection.rollback()
         return backup.damage(driver_connection(connection))
 
-    @contextmanager
-    def set_aside(self, connection: Connection) -> Iterator[str]:
-        """Give the damaged file another name, ``app.db-damaged-UTC``, and connect to a new file of its name.
-
-        If the block fails, the file gets its name back.
-        """
-        file = Path(file_of(self.engine))
-        aside = file.with_name(f"{file.name}-damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-
-        def disconnect() -> None:
-            connection.invalidate()  # it connects again when it is used
-            self.engine.dispose()
-
-        disconnect()
-        with backup.moved(file, aside):
-            try:
-                yield str(aside)
-            except BaseException:
-                disconnect()
-                raise
+    def replace_damaged(self, connection: Connection, file: Path) -> Path:
+        """Replace the damaged file of the database with the backup ``file``, and return its new name."""
+        connection.invalidate()  # it connects again when it is used
+        self.engine.dispose()
+        return backup.replace_damaged(Path(file_of(self.engine)), file)
 
     @property
     def databases(self) -> "SQLiteDatabases":

@@ -3,11 +3,12 @@
 import errno
 import os
 import shlex
+import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,29 +100,36 @@ def is_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-@contextmanager
-def moved(file: Path, to: Path) -> Iterator[None]:
-    """Move the database ``file``, and its journals, to ``to``; back, if the block fails. Nothing may have it open.
+def replace_damaged(database: Path, file: Path) -> Path:
+    """Put a copy of the backup ``file`` in the place of ``database``, which nothing may have open, in one step.
 
-    A new empty file takes its place, with the same permissions, so that the app can use what is restored there.
+    Return the new name of ``database`` and its journals. The copy has the same permissions, so that the app can use it.
+    Raise MigrationError if the disk is full or fails.
     """
-
-    def move(start: Path, end: Path) -> None:
-        for suffix in ("-journal", "-wal", "-shm", ""):
-            with suppress(FileNotFoundError):
-                start.with_name(start.name + suffix).replace(end.with_name(end.name + suffix))
-
-    before = file.stat()
-    move(file, to)
+    aside = database.with_name(f"{database.name}-damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    copy = database.with_name(f"{database.name}-restored")
+    before = database.stat()
     try:
-        file.touch(stat.S_IMODE(before.st_mode))
-        file.chmod(stat.S_IMODE(before.st_mode))
-        with suppress(OSError, AttributeError):  # only root may; Windows has no owners
-            os.chown(file, before.st_uid, before.st_gid)
-        yield
-    except BaseException:
-        move(to, file)
-        raise
+        with file.open("rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target)
+            copy.chmod(stat.S_IMODE(before.st_mode))
+            with suppress(OSError, AttributeError):  # only root may; Windows has no owners
+                os.chown(copy, before.st_uid, before.st_gid)
+            target.flush()
+            os.fsync(target.fileno())
+        try:
+            aside.hardlink_to(database)  # a kill never leaves an app without a database, which an upgrade would create
+        except OSError:  # of a disk without links
+            database.replace(aside)
+        for suffix in ("-journal", "-wal", "-shm"):  # SQLite would take them for those of the copy
+            with suppress(FileNotFoundError):
+                database.with_name(database.name + suffix).replace(aside.with_name(aside.name + suffix))
+        copy.replace(database)
+    except OSError as error:
+        raise _not_replaced(str(database), error) from error
+    finally:
+        copy.unlink(missing_ok=True)
+    return aside
 
 
 def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None:
@@ -135,10 +143,14 @@ def load(file: Path, connection: sqlite3.Connection, retry: RetryPolicy) -> None
         except sqlite3.OperationalError as error:
             if not _is_disk_error(error):
                 raise
-            raise MigrationError(
-                f"the database {_path(connection)} could not be replaced: {error}.",
-                "free space on its disk, then run the command again.",
-            ) from error
+            raise _not_replaced(_path(connection), error) from error
+
+
+def _not_replaced(database: str, error: Exception) -> MigrationError:
+    return MigrationError(
+        f"the database {database} could not be replaced: {error}.",
+        "free space on its disk, then run the command again.",
+    )
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> Any:
