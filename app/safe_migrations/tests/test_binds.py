@@ -122,7 +122,10 @@ def test_every_day(unbound: Project, backend: str, engine: Engine, audit: Engine
     unbound.ok(*AUDIT, "upgrade")
 
     by_hand = unbound.ok(*AUDIT, "backup").split()[0]
-    assert (backup in unbound.ok(*AUDIT, "backups"), unbound.ok("backups")) == (True, "")
+    assert (backup in unbound.ok(*AUDIT, "backups"), unbound.ok("backups")) == (
+        True,
+        "No backups in instance/backups\n",
+    )
     said = unbound.fails("restore", "--yes", backup)
     assert "is a backup of the bind audit, not of the default database.\nFix: restore it there:" in said
     unbound.ok(*said.splitlines()[-1].split()[2:], "--yes")
