@@ -18,10 +18,9 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError, to_tuple
 from click import get_current_context
 from flask import current_app
-from sqlalchemy import Connection, Engine, Row, StaticPool
+from sqlalchemy import Engine, Row, StaticPool
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from .adapters.base import listening
 from .autogenerate.directives import autogenerate_options
 from .binds import no_folder_error, require_own_database
 from .console import Progress, StepDone, add_to, log, log_on_stderr, only_warnings
@@ -385,7 +384,7 @@ class _Steps:
         self.transaction = transaction
         self.using = using
         self.progress = Progress(done)
-        self.writer = LogWriter(database.connection, context.script, at_once=not database.adapter.reruns)
+        self.writer = LogWriter(database.connection, context.script)
         self.options = self._completed(options)
 
     def _completed(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -442,20 +441,12 @@ class _Steps:
         connection = self.database.connection
         context.configure(connection=connection, **{**self.options, **more})
         try:
-            with (
-                listening(connection, {"commit": self._write_log}),  # before the watch notes the commit
-                self.transaction.watched(),
-                context.begin_transaction(),
-            ):
+            with self.transaction.watched(), context.begin_transaction():
                 self.writer.begin()
                 context.run_migrations()
         except DBAPIError:
             connection.rollback()
             raise
-
-    def _write_log(self, _connection: Connection) -> None:
-        with self.transaction.unwatched():
-            self.writer.write()
 
     def _can_run_again(self, error: Exception) -> bool:
         reruns = self.database.adapter.reruns and not self.transaction.part_committed

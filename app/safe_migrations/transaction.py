@@ -173,15 +173,6 @@ class StepTransaction:
         finally:
             self.connection.watch = self.step = None
 
-    @contextmanager
-    def unwatched(self) -> Iterator[None]:
-        """Inside the block, run statements that are not the script's, even if a script is running."""
-        step, self.step = self.step, None
-        try:
-            yield
-        finally:
-            self.step = step
-
     def postpones_commit(self) -> bool:
         """Return True if the commit() that is being called comes from a script, and remember the call.
 

@@ -92,8 +92,7 @@ def _accept(database: Database, script: ScriptDirectory, names: tuple[str, ...])
         writer = LogWriter(database.connection, script)
         writer.begin()
         for each in scripts:
-            writer.add(ACCEPT, each.revision, 0)
-        writer.write()
+            writer.write(ACCEPT, each.revision, 0)
     for each in scripts:
         echo(f"Accepted {relative(Path(each.path))} as it is.")
 

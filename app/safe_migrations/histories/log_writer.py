@@ -1,10 +1,9 @@
-"""Writes the entries of the log, each in the transaction that changes alembic_version, just before that commits."""
+"""Writes the entries of the log, each in the transaction that changes alembic_version."""
 
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any
 
 from alembic.runtime.migration import MigrationContext, MigrationInfo, MigrationStep
 from alembic.script import Script, ScriptDirectory
@@ -17,20 +16,15 @@ from .log_table import DOWN, STAMP, UP, log_table, source_of
 
 
 class LogWriter:
-    """Writes an entry for each step of a run, on the connection of the run.
+    """Writes an entry for each step of a run, on the connection of the run."""
 
-    ``at_once`` says that each is written when its step is done, because the DDL of the next step commits.
-    """
-
-    def __init__(self, connection: Connection, script: ScriptDirectory, *, at_once: bool = False) -> None:
+    def __init__(self, connection: Connection, script: ScriptDirectory) -> None:
         self.connection = connection
         self.script = script
-        self.at_once = at_once
         self.log = log_table()
         self.insert = self.log.insert()
         self.last_id = 0
         self.begun = 0.0
-        self.unwritten: list[dict[str, Any]] = []
         os_user, host = user_and_host()
         self.by = {"os_user": os_user, "host": host}
 
@@ -40,7 +34,6 @@ class LogWriter:
         Call this under the lock, before the first step: the script of that may change the schema in which tables are
         created, and on MySQL this commits.
         """
-        self.unwritten = []
         with nullcontext() if self.connection.in_transaction() else self.connection.begin():
             self.log.create(self.connection, checkfirst=True)
             self.last_id = self.connection.scalar(select(func.max(self.log.c.id))) or 0
@@ -48,28 +41,26 @@ class LogWriter:
     def steps(self, steps: Iterable[MigrationStep], context: MigrationContext) -> Iterator[MigrationStep]:
         """Yield each of ``steps`` to Alembic, which runs it, and note when it begins.
 
-        Add the entry of a `stamp --purge base` here, because it has no steps.
+        Write the entry of a `stamp --purge base` here, because it has no steps.
         """
         step = None
         for step in steps:
             self.begun = time.monotonic()
             yield step
         if context.purge and step is None:
-            self.add(STAMP, "base", 0)
+            self.write(STAMP, "base", 0)
 
     def on_version_apply(self, step: MigrationInfo, **_others: object) -> None:
-        """Add the entry of a step. Alembic calls this after it has changed alembic_version, and before it commits."""
+        """Write the entry of a step. Alembic calls this after it has changed alembic_version, and before it commits."""
         seconds = time.monotonic() - self.begun
         if step.is_stamp:
             for revision in step.destination_revision_ids or ("base",):
-                self.add(STAMP, revision, seconds)
+                self.write(STAMP, revision, seconds)
         else:
-            self.add(UP if step.is_upgrade else DOWN, str(step.up_revision_id), seconds)
-        if self.at_once:
-            self.write()
+            self.write(UP if step.is_upgrade else DOWN, str(step.up_revision_id), seconds)
 
-    def add(self, direction: str, revision: str, seconds: float) -> None:
-        """Add an entry for the script of ``revision``, which is "base" if a stamp has left none."""
+    def write(self, direction: str, revision: str, seconds: float) -> None:
+        """Write an entry for the script of ``revision``, which is "base" if a stamp has left none."""
         script: Script | None = self.script.get_revision(revision)
         source = source_of(script) if script else None
         self.last_id += 1
@@ -85,10 +76,4 @@ class LogWriter:
             "file_digest": digest(source) if source else None,
             "parents": " ".join(parents(script)) if script else None,
         }
-        self.unwritten.append(entry)
-
-    def write(self) -> None:
-        """Write the entries that were added since the last call, in the open transaction."""
-        added, self.unwritten = self.unwritten, []
-        if added:
-            self.connection.execute(self.insert, added)
+        self.connection.execute(self.insert, entry)
