@@ -200,6 +200,20 @@ def test_text_for_an_enum(project: Project, engine: sa.Engine, sql: Sql, argumen
     assert [("ok",), ("ok",), (None,)] == rows(engine, "SELECT mood FROM item ORDER BY id")
 
 
+def test_json(project: Project, engine: sa.Engine, sql: Sql) -> None:
+    """A dict or a list becomes JSON, also in the SQL that --sql prints."""
+    value = {"a": ["it's 5% \\ \n é :x", None, True, 1.5]}
+    columns = "sa.Column('id', sa.Integer, primary_key=True), sa.Column('extra', sa.JSON)"
+    project.write(*revision("a1", FIRST, f"op.create_table('item', {columns})"))
+    project.ok("upgrade")
+    sql("INSERT INTO item (id) VALUES (1)")
+    project.write(*revision("b1", "a1", f"op.backfill('item', {{'extra': {value!r}}}, where='extra IS NULL')"))
+    assert "UPDATE item SET extra='{" in project.ok("upgrade", "a1:b1", "--sql")
+    project.ok("upgrade")
+    with engine.connect() as connection:
+        assert value == connection.scalar(sa.select(sa.column("extra", sa.JSON)).select_from(sa.table("item")))
+
+
 SMALL = "ALTER TABLE item ADD CONSTRAINT small CHECK (id <> 8 OR n < 1)"
 
 

@@ -1,5 +1,6 @@
 """Operations for SQL that Alembic has no operation for: changes of rows, and commands such as DROP VIEW."""
 
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +12,6 @@ from typing import Any
 from alembic.operations import Operations
 from alembic.operations.ops import MigrateOperation
 from sqlalchemy import (
-    JSON,
     BindParameter,
     ClauseElement,
     ColumnClause,
@@ -241,10 +241,12 @@ def _as_expression(value: Any) -> Any:
         value = value.name  # as SQLAlchemy stores it
     if _is_sql(value):
         return value
+    if isinstance(value, dict | list):
+        value = json.dumps(value)  # a text has a literal, and becomes JSON in a column of that type
     if isinstance(value, str):
         # Without type_coerce() SQLAlchemy names it after the column, and fails if that has a space in its name.
         return type_coerce(literal(value), String())
-    found = literal(value, JSON if isinstance(value, dict | list) else None)
+    found = literal(value)
     if isinstance(found.type, types.NullType):
         kind = type(value).__name__
         raise WrongArgumentError(f"a value of op.backfill() is of type {kind}, not SQL, a text, a number or the like")
