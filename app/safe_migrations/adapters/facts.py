@@ -57,6 +57,9 @@ class Facts:
     online_ddl = False
     """Whether indexes and constraints can be added without blocking writes: CONCURRENTLY, NOT VALID, USING INDEX."""
 
+    pipes_are_or = False
+    """Whether || between two values is OR, which makes a number of them, instead of joining two texts."""
+
     invents_values = False
     """Whether existing rows get an invented value in a NOT NULL column without a default."""
 

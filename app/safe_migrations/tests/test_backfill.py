@@ -951,6 +951,10 @@ def test_overwritten(review: Review, up: str, expected: list[str]) -> None:
             "op.execute(\"UPDATE pet SET a = b || '!'\")",
             "op.backfill('pet', {'a': sa.text(\"b || '!'\")}, where='a IS NULL')",
         ),
+        (
+            "op.execute('UPDATE pet SET a = 1 WHERE EXISTS (SELECT 1)')",
+            "op.backfill('pet', {'a': sa.text('1')}, where='a IS NULL')",
+        ),
         *((f"op.execute({update})", None) for update in ("sa.text('UPDATE pet SET a = :a')", f"{PET}.update()")),
         (f"op.execute({PET}.update().values(a=sa.bindparam('new')))", None),
         (f"op.execute({PET}.delete().where(sa.bindparam('all')))", None),
@@ -962,6 +966,14 @@ def test_line_for_all_rows(review: Review, up: str, line: str | None) -> None:
     for product in ("sqlite", "postgresql", "mysql", "mariadb"):
         (told,) = (each.instead for each in review(up, product) if each.code == "unbounded-data-change")
         assert ([line] if line else []) == [each.strip() for each in told.splitlines()[1:]]
+
+
+@pytest.mark.parametrize(("value", "expected"), [("b || '!'", ["mysql", "mariadb"]), ("concat(b, '||')", [])])
+def test_or_of_mysql(review: Review, value: str, expected: list[str]) -> None:
+    """The finding says what || is on MySQL and MariaDB."""
+    products = ("sqlite", "postgresql", "mysql", "mariadb")
+    told = {each: review(f'op.execute("UPDATE pet SET a = {value}")', each)[0].message for each in products}
+    assert expected == [each for each in products if "use concat()" in told[each]]
 
 
 @on_servers

@@ -69,6 +69,7 @@ class MySQLFacts(Facts):
     checks_stop_renames = True
     unnamed_primary_keys = True
     foreign_keys_need_index = True
+    pipes_are_or = True
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})

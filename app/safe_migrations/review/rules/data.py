@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from alembic.operations import ops
 
+from ...adapters.sql_words import statements
 from ..findings import assurance_line
 from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
@@ -27,6 +28,9 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
     if isinstance(op, BackfillOp):
         return _overwritten(op, context)
     what = f"{VERBS[op.verb]} all rows of {op.table_name} at once; each row stays locked until the last one is done"
+    words = [word for each in statements(op.text, context.facts) for word in each.keywords.split(" ")]
+    if context.facts.pipes_are_or and "||" in words:
+        what += "; its || is OR on this database, unless sql_mode has PIPES_AS_CONCAT: use concat() to join texts"
     if line := as_backfill(op.text, context.facts):
         return Problem(
             what, f"say which rows, and change them in batches, in a separate revision if this one does more:\n{line}"

@@ -160,7 +160,8 @@ def as_backfill(update: str | BackfillOp, facts: Facts) -> str:
     try:
         tree, words = tree_of(update, facts), next(statements(update, facts))
         found = find(words, r"UPDATE {table} SET (?P<values>.*?)(?: WHERE .*)?")
-        if found is None or any(tree.args[each] for each in tree.args.keys() - {"this", "expressions", "where"}):
+        tree.set("where", None)
+        if found is None or any(tree.args[each] for each in tree.args.keys() - {"this", "expressions"}):
             return ""
         if len(list(tree.find_all(exp.Table))) != 1 or tree.find(exp.TableAlias, exp.Placeholder, exp.Query):
             return ""
