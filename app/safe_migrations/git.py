@@ -98,10 +98,11 @@ def commit_before(path: Path, added: str) -> str:
 def lacks(folder: Path, pattern: str) -> bool:
     """Return True if no branch or tag ever had a file whose path matches ``pattern``; False if git cannot say."""
     try:
+        shallow = _git(folder, "rev-parse", "--is-shallow-repository")  # as those of most CI jobs and deploys
         done = _git(folder, "log", "--all", "--format=%H", "-1", "--", f":(top){pattern}")
     except (MigrationError, OSError):
         return False
-    return not done.returncode and not done.stdout
+    return shallow.stdout.strip() == b"false" and not done.returncode and not done.stdout
 
 
 def _by_folder(paths: Iterable[Path]) -> dict[Path, list[str]]:

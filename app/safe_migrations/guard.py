@@ -103,7 +103,7 @@ def _change_revisions(database: Database, using: Settings, options: dict[str, An
     except (CommandError, RevisionError) as refused:  # after a rebase, at a revision and at one before it
         if str(refused).startswith("Relative revision -") and not database.heads():
             raise MigrationError(
-                "the database is at base already: there is nothing to revert.", "apply revisions:", "flask db upgrade"
+                "the database is at base already: there is nothing to revert.", "see all revisions:", "flask db history"
             ) from refused
         if "overlaps" in str(refused) and (error := _never_ran_error(database, database.heads())):
             raise error from refused

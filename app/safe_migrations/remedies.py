@@ -520,10 +520,9 @@ def _about_history(error: Exception, situation: Situation) -> MigrationError | N
     if lacks(situation.directory, f"*{unknown.argument}*"):
         return MigrationError(
             f"the database is at revision {unknown.argument}, which neither {directory} nor a commit here has.",
-            "fetch the commit that has it (`git fetch --all`); or, if the script was deleted, undo by hand what it did,"
-            " mark the database as at head, and compare:",
-            "flask db stamp --purge head",
-            "flask db check",
+            "fetch the commits of others, and use the release that has it. If the script was deleted before it was"
+            " committed, undo by hand what it did, then `flask db stamp --purge head` and `flask db check`:",
+            "git fetch --all",
         )
     return MigrationError(
         f"the database is at revision {unknown.argument}, which {directory} does not have: it is ahead of this code.",

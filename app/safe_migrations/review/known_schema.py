@@ -432,7 +432,8 @@ class KnownSchema:
             columns = {name: replace(column, stored_as=None) for name, column in source.columns.items()}
             self.known[key] = replace(source.copy(), columns=columns, foreign_keys=[], stored_as=None)
         self.known[key].created = True
-        self.known[key].whole = not (operation.if_not_exists or operation.prefixes)
+        inherits = {"postgresql_inherits", "postgresql_partition_of"} & operation.kw.keys()
+        self.known[key].whole = not (operation.if_not_exists or operation.prefixes or inherits)
 
     @apply.register
     def _(self, operation: ops.BulkInsertOp) -> None:

@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from inspect import currentframe
@@ -276,6 +276,7 @@ class Recorder:
         self._path, self._autocommit, self._found, self._refused = script.path, False, [], None
         self._connection = connection
         failure: BaseException | None = None
+        ended: BaseException | None = None
         unreached: list[Operation] = []
         with Operations.context(self._context) as operations:
             # What the functions of alembic.op call, and the context has no place for.
@@ -285,8 +286,10 @@ class Recorder:
                 with side_effects.refused(self._refuse), self._context.in_environment():
                     getattr(script.module, direction)()
             except ENDS as error:
-                failure = self._refused or error
-                unreached = self._unreached(error)
+                ended = error
+            if ended is not None:  # behind the handler, in which a rollback() would seem to be that of the error
+                failure = self._refused or ended
+                unreached = self._unreached(ended)
         if connection is not None:
             connection.rollback()
         if (failure := failure or self._refused) is None:  # a refusal counts, even if the script caught it and went on
@@ -449,15 +452,15 @@ class _Connection(MockConnection):
         """Return this connection unchanged, because options do not matter for a recording."""
         return self
 
-    def exec_driver_sql(self, statement: str, *_parameters: Any) -> "_Unknown":
+    def exec_driver_sql(self, statement: str, *_parameters: Any, **_options: Any) -> "_Unknown":
         """Record the statement instead of executing it, and return a stand-in for the result."""
         return self._recorder.execute(statement)
 
-    def scalar(self, statement: Any, *_parameters: Any) -> Any:
+    def scalar(self, statement: Any, *_parameters: Any, **_options: Any) -> Any:
         """Record the statement, and raise NotInspectable, because it is not executed and so has no result."""
         return self._recorder.execute(statement).scalar()
 
-    def scalars(self, statement: Any, *_parameters: Any) -> Any:
+    def scalars(self, statement: Any, *_parameters: Any, **_options: Any) -> Any:
         """Record the statement, and raise NotInspectable, because it is not executed and so has no result."""
         return self._recorder.execute(statement).scalars()
 
@@ -468,6 +471,10 @@ class _Connection(MockConnection):
     def rollback(self) -> None:
         """Record a ROLLBACK instead of executing it."""
         self._recorder.execute("ROLLBACK")
+
+    def begin_nested(self) -> "_Savepoint":
+        """Return a stand-in for a savepoint: what is executed before its end is recorded, also if it rolls back."""
+        return _Savepoint()
 
     def connect(self, **_options: Any) -> "_SessionConnection":
         """Return the connection that a session uses which the script binds to this one.
@@ -480,7 +487,10 @@ class _Connection(MockConnection):
 
 
 class _SessionConnection(_Connection):
-    """The connection of a session, and its transaction at once, which is the revision's: only rollback() ends it."""
+    """The stand-in for the connection and the transaction of a session that is bound to op.get_bind().
+
+    commit() and close() do nothing, because Alembic ends the transaction; rollback() does end it.
+    """
 
     is_active = True
 
@@ -498,9 +508,20 @@ class _SessionConnection(_Connection):
     close = commit
 
     def rollback(self) -> None:
-        """Record a ROLLBACK, which the session's rollback() runs; not if an error, such as NotInspectable, calls it."""
-        if sys.exception() is None:
+        """Record the ROLLBACK of the session's rollback(); not if the session calls it because of this review."""
+        if not isinstance(sys.exception(), NotInspectable):
             super().rollback()
+
+
+class _Savepoint(nullcontext[None]):
+    """The stand-in for a savepoint."""
+
+    is_active = True
+
+    def commit(self) -> None:
+        """Do nothing."""
+
+    rollback = close = commit
 
 
 class _Inspector:

@@ -245,7 +245,7 @@ def test_deleted(upgraded: Project) -> None:
     (upgraded.path / "migrations" / "versions" / "gone1.py").unlink()
     problem = problem_of(upgraded, "upgrade")
     assert "Error: the database is at revision gone1, which neither migrations nor a commit here has.\n" in problem
-    assert problem.endswith("    flask db stamp --purge head\n    flask db check\n")
+    assert "then `flask db stamp --purge head` and `flask db check`:\n    git fetch --all\n" in problem
     upgraded.ok("stamp", "--purge", "head")
     upgraded.ok("check")
 

@@ -394,6 +394,11 @@ LACKS = "revision a1 names column {}, which does not exist at that point (not-in
         ("op.add_column('user', sa.Column('nope', sa.Integer()))\nop.drop_column('user', 'nope')", []),
         ("op.execute('CREATE TABLE pet AS SELECT * FROM user')\nop.drop_column('pet', 'name')", []),
         ("op.create_table('pet', sa.Column('id', sa.Integer()), if_not_exists=True)\nop.drop_column('pet', 'x')", []),
+        (
+            "op.create_table('child', sa.Column('id', sa.Integer()), postgresql_inherits='user')\n"
+            "op.drop_column('child', 'email')",
+            [],
+        ),
         ("op.execute('SET search_path TO other')\nop.drop_column('user', 'nope')", []),
         ("op.execute('CALL change_it()')\nop.drop_column('user', 'nope')", []),
         ("op.drop_column('user', 'nope', if_exists=True)", []),
