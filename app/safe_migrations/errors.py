@@ -9,7 +9,7 @@ CommandError           Alembic's class, which Flask-Migrate's functions log befo
 │   └── DamagedError   the file of a SQLite database is damaged
 └── LoginError         the database does not answer a login, or the driver fails at it
 
-WrongArgumentError, SQLAlchemy's ArgumentError: one of op.backfill() is wrong on any database
+WrongArgumentError (an ArgumentError of SQLAlchemy): an argument of op.backfill() is wrong on any database
 
 remedies.py turns any other error into a MigrationError.
 """
@@ -89,7 +89,7 @@ class LoginError(CommandError):
 
 
 def no_right(done: str, path: Path) -> MigrationError:
-    """Return the error that says that this user cannot have ``done`` (read, written) a file or a folder."""
+    """Return the error for a file or folder that this user may not have ``done``: "read" or "written"."""
     return MigrationError(
         f"{relative(path)} cannot be {done}: Permission denied.",
         "give this user the right. See the permissions:",

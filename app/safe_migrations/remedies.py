@@ -94,13 +94,13 @@ LOGIN = (
     ),
 )
 
-# SQLite cannot open its file, whose path is a folder; that is in no folder; or any other one.
+# SQLite cannot open its file: the path is a folder, its folder is missing, or this user lacks rights.
 UNOPENED = r"unable to open database file"
-IS_FOLDER = Remedy(UNOPENED, "the path in DATABASE_URL is a folder: add the name of the file.")
-NO_FOLDER = Remedy(
+ADD_FILE_NAME = Remedy(UNOPENED, "the path in DATABASE_URL is a folder: add the name of the file.")
+CREATE_FOLDER = Remedy(
     UNOPENED, "check the file's path in DATABASE_URL, or create the folder of the file:", "mkdir -p {folder}"
 )
-NO_RIGHT = Remedy(
+GIVE_RIGHTS = Remedy(
     UNOPENED,
     "give this user the right to read and write the file and its folder. See the permissions:",
     "ls -ld {folder} {name}",
@@ -272,7 +272,7 @@ FILE = (
     Remedy(
         r"^PermissionError: .*'(?P<place>.*)/",
         "give this user the right. See the permissions of the folder and the files:",
-        "ls -la {place}",
+        "ls -la '{place}'",
     ),
     Remedy(r"No space left", "free space on the disk, then run the command again."),
     Remedy(r"", "make sure that the file or module exists and can be read, then run the command again."),
@@ -429,10 +429,10 @@ def _unopened(url: URL) -> Remedy:
     file = Path((url.database or "").removeprefix("file:"))
     try:
         if file.is_dir():
-            return IS_FOLDER
-        return NO_RIGHT if file.parent.is_dir() else NO_FOLDER
+            return ADD_FILE_NAME
+        return GIVE_RIGHTS if file.parent.is_dir() else CREATE_FOLDER
     except PermissionError:
-        return NO_RIGHT
+        return GIVE_RIGHTS
 
 
 def _account() -> str:

@@ -122,13 +122,14 @@ def _require_known(given: Mapping[str, Any], directory: Path, answers: bool) -> 
         if name in ANSWERS:
             raise UsageError(
                 f"-x {name}=... is an answer for `flask db migrate`; no other command reads it.",
-                "leave it out; this shows what acknowledges a finding in a script that exists:",
+                "leave it out, or pass it to `migrate`; a finding in a script that exists is acknowledged there, as"
+                " this shows:",
                 "flask db review",
             )
         known = [*DEFAULTS, *(ANSWERS if answers else ())]
         close = get_close_matches(name, known, 1)
         raise UsageError(
-            f"Unknown setting -x {name or '='}.{f' Did you mean {close[0]}?' if close else ''}",
+            f"Unknown setting -x {name or 'without a name'}.{f' Did you mean {close[0]}?' if close else ''}",
             f"use one of {', '.join(known)}, or a name that env.py or a script reads.",
         )
 
@@ -185,11 +186,15 @@ def _words(values: Values, name: str) -> tuple[str, ...]:
 
 
 def _wrong(values: Values, name: str, given: str, wanted: str) -> MigrationError:
-    typed, *_ = values.maps
-    line = f"-x {name}={DEFAULTS[name]}" if name in typed else f"export {_key(name)}={DEFAULTS[name]}"
+    typed, configured, *_ = values.maps
+    where, line = "", f"export {_key(name)}={DEFAULTS[name]}"
+    if name in typed:  # which overrides the others
+        line = f"-x {name}={DEFAULTS[name]}"
+    elif name in configured:
+        where, line = " in the app's config", f"{_key(name)} = {DEFAULTS[name]!r}"
     return MigrationError(
         f"{_key(name)} (or -x {name}=...) is {given}; it must {wanted}.",
-        "correct the value, for example to the default:",
+        f"correct the value{where}, for example to the default:",
         line,
     )
 

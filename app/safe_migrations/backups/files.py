@@ -99,16 +99,17 @@ class Backups:
             f"the database {masked(self.adapter.engine.url)} is damaged: {damage}.",
             "restore a backup (list: `flask db backups`), which keeps the damaged file under another name:"
             if newest
-            else "check the path in DATABASE_URL; there is no backup, so read with SQLite's own program what it can:",
+            else "check the path in DATABASE_URL; there is no backup; save what SQLite can still read:",
             restore_line(newest) if newest else f"sqlite3 {file} .recover > recovered.sql",
         )
 
     def _make(self, database: Database, lock: Lock, by_hand: bool) -> Path:
         """Write a backup, verify it, and return its path.
 
-        ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. Another one is marked if a
-        backfill has stopped half-way: the backup from before that is worth more. If the backup fails, delete the
-        partial file and raise MigrationError. SIGTERM raises KeyboardInterrupt, which ends the programs that run.
+        ``by_hand`` marks a backup as one of ``flask db backup``, which is never pruned. An automatic one that is made
+        while a backfill is half-done is marked, so that prune() deletes it before those of whole states. If the backup
+        fails, delete the partial file and raise MigrationError. SIGTERM raises KeyboardInterrupt, which ends the
+        programs that run.
         """
         folder, command, heads = self.using.backup_folder, self.using.backup_command, database.heads()
         now, suffix = datetime.now(UTC), SUFFIX if command else self.adapter.suffix

@@ -80,13 +80,14 @@ def _is_unknown(value: Any) -> bool:
 
 
 def call_rest(path: str, failure: BaseException, errors: Errors) -> None:
-    """Make the calls of ``op``, of batches and of op.get_bind() behind the line on which the script at ``path`` failed.
+    """Evaluate what may change the database behind the line on which the script at ``path`` failed.
 
-    Also call the functions that make such calls: those of the script, and of modules that import ``op``. Each call is
-    evaluated alone, with the variables that the script had when it failed. A variable that depends on anything else,
-    such as on a row that the script would have read, is Unknown; a call that fails with that, raising one of
-    ``errors``, is left out. Loop bodies are tried once, and all branches, except where a condition is known, such as a
-    comparison of the dialect's name. The rest of the function that failed comes first, then that of its caller.
+    That may be an expression that names ``op``, a batch, op.get_bind() or a session of it, and a call of a function of
+    the script, or of a module that imports ``op``. Each is evaluated alone, with the variables that the script had when
+    it failed. A variable that depends on anything else, such as on a row that the script would have read, is Unknown;
+    an expression that fails with that, raising one of ``errors``, is left out. Loop bodies are tried once, and all
+    branches, except where a condition is known, such as a comparison of the dialect's name. The rest of the function
+    that failed comes first, then that of its caller.
     """
     _Rests(path, errors).call(failure.__traceback__, 0)
 

@@ -55,7 +55,7 @@ def test_line_for_what_was_typed(project: Project, name: str, value: str) -> Non
         ("-x revew=off upgrade", "Unknown setting -x revew. Did you mean review?\nFix: use one of lock_wait, "),
         ("upgrade -x bakcup=off", "Unknown setting -x bakcup. Did you mean backup?\n"),
         ("-x xyz history", "Unknown setting -x xyz.\n"),
-        ("-x =never upgrade", "Unknown setting -x =.\nFix: use one of lock_wait, "),
+        ("-x =never upgrade", "Unknown setting -x without a name.\nFix: use one of lock_wait, "),
     ],
 )
 def test_unknown_name(project: Project, arguments: str, told: str) -> None:
@@ -88,7 +88,8 @@ def test_answer_in_the_wrong_place(project: Project, answer: str) -> None:
     """An answer for `flask db migrate` stops any other command, which would ignore it."""
     expected = (
         f"Error: -x {answer.partition('=')[0]}=... is an answer for `flask db migrate`; no other command reads it.\n"
-        "Fix: leave it out; this shows what acknowledges a finding in a script that exists:\n    flask db review\n"
+        "Fix: leave it out, or pass it to `migrate`; a finding in a script that exists is acknowledged there, as this"
+        " shows:\n    flask db review\n"
     )
     for command in ("upgrade", "review", "revision"):
         done = project.db("-x", answer, command)

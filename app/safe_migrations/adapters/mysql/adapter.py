@@ -187,7 +187,7 @@ class MySQL(Adapter):
         return int(connection.scalar(text(query), {"name": table.name, "schema": table.schema}) or 0)
 
     def in_transaction(self, connection: Connection) -> bool:
-        """Return True if PyMySQL has last been told that a transaction is open."""
+        """Return True if the server's last status flags say that a transaction is open."""
         below: Any = connection.connection.dbapi_connection
         return bool(below.server_status & SERVER_STATUS_IN_TRANS)
 

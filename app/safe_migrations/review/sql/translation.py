@@ -39,7 +39,7 @@ def translate(op: ExecuteSQLOp, dialect: str) -> list[Translation]:
 
 
 def is_bounded(op: BackfillOp, dialect: str) -> bool:
-    """Return False if the op.backfill() changes all rows, because its ``where`` selects none of them."""
+    """Return False if the ``where`` of op.backfill() is always true, so that it changes all rows."""
     found = [each.op for each in translate(ExecuteSQLOp(op.statement), dialect)]
     return all(each.bounded for each in found if isinstance(each, ChangeRowsOp))
 
