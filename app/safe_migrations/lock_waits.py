@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 from .adapters.base import in_autocommit_block, listening
-from .database import Database
+from .database import Database, location
 from .errors import MigrationError, counted
 from .retry import RetryPolicy
 
@@ -17,14 +17,19 @@ from .retry import RetryPolicy
 def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iterator[None]:
     """Inside the block, raise MigrationError if a second connection waits for a lock longer than ``retry.seconds``.
 
-    A second connection is one that a script opens besides the revision's own, such as db.session's. The revision's own
-    may hold that lock, and be idle until the script continues. No server detects such a deadlock.
+    A second connection is one that a script opens to the same database, such as db.session's, or that of an engine of
+    its own. The revision's own may hold that lock, and be idle until the script continues. No server detects such a
+    deadlock.
 
     Only PostgreSQL waits for ``retry.seconds``; on other databases their own time-out applies.
     """
 
+    here = location(database.adapter.engine.url)
+
     def is_other(found: Connection | None) -> bool:
-        return found is not None and found is not database.connection and not in_autocommit_block(found)
+        if found is None or found is database.connection or in_autocommit_block(found):
+            return False
+        return location(found.engine.url) == here
 
     def begin(other: Connection) -> None:
         if is_other(other):
@@ -41,7 +46,7 @@ def limited_lock_waits_of_others(database: Database, retry: RetryPolicy) -> Iter
                 'op.get_bind().execute(sa.text("..."))',
             ) from error
 
-    with listening(database.adapter.engine, {"begin": begin, "handle_error": on_error}):
+    with listening(Engine, {"begin": begin, "handle_error": on_error}):
         yield
 
 

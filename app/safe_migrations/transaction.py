@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 from alembic import context as alembic_context
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
@@ -89,6 +90,8 @@ class StepTransaction:
         """Whether the open transaction may have changes of the script, which a rollback would lose."""
         self._ended = ""
         self._heads: set[str] | None = None
+        self._committed_elsewhere = False
+        self._thread = get_ident()
 
     def steps(self, steps: Iterable[MigrationStep], context: MigrationContext) -> Iterator[MigrationStep]:
         """Yield each of ``steps`` to Alembic, which runs its script, and watch the script until done() is called.
@@ -116,6 +119,7 @@ class StepTransaction:
             with alembic_context.get_context().autocommit_block():
                 pass
         self.part_committed = False
+        self._committed_elsewhere &= not self.commits_each
         self.remains.clear()
         self.backfills.clear()
 
@@ -126,7 +130,8 @@ class StepTransaction:
             f"{table} is committed for {least} first {counted(rows, 'row')}" for table, rows in self.backfills if rows
         ]
         line = f"The backfill of {', that of '.join(done)}; the next `flask db {self.again}` continues."
-        return [*self.remains, *([line] if done else [])]
+        other = "What the script committed on another connection than op.get_bind() remains."
+        return [*self.remains, *([other] if self._committed_elsewhere else []), *([line] if done else [])]
 
     def _note_commit(self) -> None:
         """Remember where the last step has led: Alembic asks for the next one after its commit, if each commits."""
@@ -153,6 +158,7 @@ class StepTransaction:
             with (
                 listening(self.connection, listeners),
                 listening(self.connection.engine, {"handle_error": self._on_error}),
+                listening(Engine, {"commit": self._on_commit}),
             ):
                 yield
         except PendingRollbackError as after:  # of the end of an autocommit block, on a connection that was lost before
@@ -229,6 +235,11 @@ class StepTransaction:
         except MigrationError as error:
             self.error = error
             raise
+
+    def _on_commit(self, connection: Connection) -> None:
+        """Remember that the script has committed on another connection."""
+        if self.step is not None and connection is not self.connection and get_ident() == self._thread:
+            self._committed_elsewhere = True
 
     def _on_begin(self) -> None:
         self._open = self._used = False  # the settings that an adapter makes then are not the script's

@@ -172,8 +172,11 @@ def in_batches(connection: Connection) -> bool:
 
 
 @contextmanager
-def listening(target: Connection | Engine, listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
-    """Register ``listeners``, functions by the name of SQLAlchemy's event, on ``target`` until the block ends."""
+def listening(target: Connection | Engine | type[Engine], listeners: dict[str, Callable[..., None]]) -> Iterator[None]:
+    """Register ``listeners``, functions by the name of SQLAlchemy's event, on ``target`` until the block ends.
+
+    The class Engine stands for all engines.
+    """
     for name, listener in listeners.items():
         event.listen(target, name, listener)
     try:

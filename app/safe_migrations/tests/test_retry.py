@@ -202,14 +202,19 @@ OTHER = """op.add_column('people', sa.Column('nick', sa.Text()))
 from app import db
 db.session.execute(sa.text("UPDATE people SET name = 'Rex'"))
 db.session.commit()"""
+OTHER_ENGINE = """op.add_column('people', sa.Column('nick', sa.Text()))
+engine = sa.create_engine(op.get_bind().engine.url, poolclass=sa.NullPool)
+with engine.begin() as other:
+    other.execute(sa.text("UPDATE people SET name = 'Rex'"))"""
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
-def test_another_connection(project: Project, backend: str) -> None:
+@pytest.mark.parametrize("other", [OTHER, OTHER_ENGINE], ids=["session", "engine"])
+def test_another_connection(project: Project, backend: str, other: str) -> None:
     """A script that waits on another connection for what its own revision holds is ended, with what to do."""
     if backend == "sqlite":
         project.environ["DATABASE_URL"] += "?timeout=0.2"
-    project.write(*revision("b1", "a1", OTHER))
+    project.write(*revision("b1", "a1", other))
     done = project.db("-x", "lock_timeout=0.2", "upgrade")
     assert 1 == done.returncode
     assert (

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine, inspect, text
 
-from .support import FIRST, Project, on_mysql, on_postgresql, on_sqlite, revision, rows
+from .support import FIRST, Project, on_mysql, on_postgresql, on_servers, on_sqlite, revision, rows
 
 USER = sa.table("user", sa.column("id"), sa.column("username"), sa.column("email"))
 ADD = "op.add_column('user', sa.Column('age', sa.Integer()))"
@@ -131,6 +131,33 @@ def test_rollback_that_loses_nothing(upgraded: Project, engine: Engine) -> None:
     upgraded.write(*revision("a1", FIRST, "\n".join([*up, "op.execute('ROLLBACK')"]), DROP))
     upgraded.ok("upgrade")
     assert (["a1"], True) == state(engine)
+
+
+OTHERS = {
+    "session": "from app import db\ndb.session.execute({0})\ndb.session.{1}()",
+    "engine": "with sa.create_engine(op.get_bind().engine.url, poolclass=sa.NullPool).connect() as other:\n"
+    "    other.execute({0})\n    other.{1}()",
+}
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("other", OTHERS)
+@on_servers
+def test_what_was_committed_on_another_connection(upgraded: Project, engine: Engine, other: str, end: str) -> None:
+    """The message of a failed run says that this remains, and ends with the line that restores the backup."""
+    with engine.begin() as connection:
+        connection.execute(USER.insert(), [{"id": 1, "username": "a", "email": "old"}])
+    update = "sa.table('user', sa.column('email')).update().values(email='new')"
+    upgraded.write(*revision("a1", FIRST, f"{OTHERS[other].format(update, end)}\n{ADD}\nraise ValueError('stop')"))
+    place = upgraded.fails("upgrade", MIGRATION_BACKUP="always").partition("ValueError: stop\n")[2]
+    if end == "rollback":
+        assert place.endswith(f"The failed revision was rolled back; the database is at {FIRST}.\n")
+    else:
+        lines = place.splitlines()[-4:-1]
+        restore = "To restore the last backup, which deletes what was written since:"
+        remains = "What the script committed on another connection than op.get_bind() remains."
+        assert [f"The database is at {FIRST}.", remains, restore] == lines
+    assert [("new" if end == "commit" else "old",)] == rows(engine, str(sa.select(USER.c.email).compile(engine)))
 
 
 @on_sqlite
