@@ -208,6 +208,9 @@ SCRIPT = (
     Remedy(r"", "correct the script; see which revision the database is at:", "flask db current"),
 )
 
+# For a script that cannot be loaded, as `flask db current` would do too.
+LOADED = (*SCRIPT[:-1], Remedy(r"", "correct the script."))
+
 # Under --sql a script finds no database; the errors are Alembic's, SQLAlchemy's, and Python's about a None result.
 WITHOUT_DATABASE = (
     Remedy(
@@ -365,7 +368,8 @@ def _explained(error: BaseException, situation: Situation) -> MigrationError:
     if place is not None:
         revision = _running(error, "upgrade") or ""
         by_stage = (*(WITHOUT_DATABASE if situation.sql else ()), *(EXISTS if revision and _is_ddl(error) else ()))
-        remedies = (*by_stage, *(MISFITS if _altered_table(error) else ()), *SCRIPT)
+        remedies = (*by_stage, *(MISFITS if _altered_table(error) else ()))
+        remedies += SCRIPT if _running(error, "upgrade", "downgrade") else LOADED
         return _error(error, situation, remedies, "{where}: {words}", place, revision)
     if isinstance(error, LoginError) or (isinstance(error, DBAPIError) and error.statement is None):
         return _error(error, situation, (_unopened(situation.url), *LOGIN), "cannot reach {where}: {words}")

@@ -88,6 +88,7 @@ FILES: dict[str, tuple[str, str | None, str, str, str]] = {
     "zeros": (A1, script("pass") + "\0" * 64, "upgrade", "a1.py", "correct the script"),
     "empty-file": (A1, "", "upgrade", "module 'a1_py' has no attribute 'down_revision'", "git checkout"),
     "import": (A1, "import nowhere\n" + script("pass"), "upgrade", "a1.py, line 1: ModuleNotFoundError", "correct the"),
+    "raises": (A1, script("pass") + "int('x')", "current", "line 14: ValueError: ", "Fix: correct the script.\n"),
     "exits": (A1, script("raise SystemExit(0)"), "upgrade", "line 9: SystemExit: 0", f"the database is at {FIRST}.\n"),
     "sql": (A1, script("op.execute('DROP TABLE no')"), "upgrade", "a1.py, line 9: no such table: no", "correct the"),
     "one-way": (A1, script("pass", "int('x')"), "upgrade; downgrade", "line 13: ValueError: invalid", "correct"),
