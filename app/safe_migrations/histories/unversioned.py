@@ -32,7 +32,7 @@ def unversioned_error(scripts: Iterable[Script], database: Database, recordings:
         }
     created = created_tables(scripts, database, recordings)
     tables = [name for schema, name in created if (None if schema in default else schema, name) in existing]
-    if not tables:
+    if not tables or database.heads():  # an upgrade that has just ended may have created them
         return None
     return MigrationError(
         f"the database has {_listed(tables)} already, which pending revisions create, but it has no revision.",

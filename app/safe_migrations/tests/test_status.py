@@ -1,8 +1,14 @@
 """`flask db status`: where the database is, with an exit status for scripts."""
 
 import pytest
+from alembic.script import ScriptDirectory
+from flask import Flask
 from sqlalchemy import Engine, inspect
 
+from ..database import Database
+from ..histories.unversioned import unversioned_error
+from ..review.recorder import Recordings
+from .example.app.extensions import db, migrate
 from .support import FIRST, Project, Sql, on_sqlite, revision
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -34,6 +40,13 @@ def test_status(project: Project, backend: str, engine: Engine, sql: Sql) -> Non
 
     sql("UPDATE alembic_version SET version_num = 'later'")
     assert "later has no script in " in lines(project, 1)["ahead"]
+
+
+def test_upgrade_that_ends_meanwhile(upgraded_app: Flask) -> None:
+    """A status that has read the revision before the tables reads it again, before it says that there is none."""
+    with upgraded_app.app_context(), db.engine.connect() as connection:
+        script = ScriptDirectory(migrate.directory).get_revision(FIRST)
+        assert unversioned_error([script], Database(connection), Recordings()) is None
 
 
 @on_sqlite
