@@ -329,6 +329,9 @@ def delete_positions(watch: StepTransaction, step: MigrationInfo, **_others: obj
     if watch.has_positions is None:  # asked once per run: Walk creates the table otherwise
         watch.has_positions = inspect(watch.connection).has_table(POSITIONS, version_table()[0])
     if watch.has_positions:
+        for each in unfinished(watch.connection) if step.is_stamp else ():
+            done = f"{counted(each.rows_done, 'row')} of {each.table_name}"
+            log.info("Forgot the backfill in %s() of %s, after %s", each.direction, each.revision, done)
         found = positions()
         own = found.delete().where(found.c.version_table == version_table()[1])
         watch.connection.execute(own if step.is_stamp else own.where(found.c.revision == step.up_revision_id))

@@ -303,8 +303,8 @@ def test_other_direction(items: Project, engine: sa.Engine, sql: Sql) -> None:
 
 @on_servers
 def test_stamp(items: Project, engine: sa.Engine, half_way: str) -> None:
-    """A stamp deletes where a backfill has stopped: it says that the database is as after that."""
-    items.ok("stamp", "b1")
+    """A stamp deletes where a backfill has stopped, and says so: it says that the database is as after that."""
+    assert "Forgot the backfill in upgrade() of b1, after 6 rows of item\n" in items.ok("stamp", "b1")
     assert not sa.inspect(engine).has_table(POSITIONS)
 
 
