@@ -215,10 +215,16 @@ def script(statements: list[str], end: str = STOP) -> str:
     return "\n".join([*calls, end])
 
 
+def in_thread(statements: list[str]) -> str:
+    """Return Python that commits these statements in another session, as the app may: not as the script's own."""
+    calls = [f"        other.exec_driver_sql({statement!r})" for statement in statements]
+    head = ["import threading", "def write():", "    with op.get_bind().engine.begin() as other:"]
+    return "\n".join([*head, *calls, "thread = threading.Thread(target=write)", "thread.start()", "thread.join()"])
+
+
 def elsewhere(statements: list[str]) -> str:
     """Return Python that commits these statements in another session, and fails."""
-    calls = [f"    other.exec_driver_sql({statement!r})" for statement in statements]
-    return "\n".join(["with op.get_bind().engine.begin() as other:", *calls, STOP])
+    return f"{in_thread(statements)}\n{STOP}"
 
 
 def saved_tables(told: list[str]) -> dict[str, str]:
@@ -608,7 +614,7 @@ def test_table_of_others(home: Home) -> None:
     """An undo keeps a table that another session creates under the name of one that the revision is about to create."""
     create = "CREATE TABLE report AS SELECT 1 AS one"
     body = (
-        f"with op.get_bind().engine.begin() as other:\n    other.exec_driver_sql({create!r})\n"
+        f"{in_thread([create])}\n"
         "try:\n    op.create_table('report', sa.Column('two', sa.Integer()))\n"
         "except sa.exc.OperationalError:\n    pass\n"
     )
