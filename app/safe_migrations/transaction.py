@@ -162,6 +162,8 @@ class StepTransaction:
             ):
                 yield
         except PendingRollbackError as after:  # of the end of an autocommit block, on a connection that was lost before
+            if not self.connection.invalidated:
+                raise
             error: BaseException = after
             while isinstance(error, PendingRollbackError) and error.__context__ is not None:
                 error = error.__context__
@@ -263,8 +265,8 @@ class StepTransaction:
             verb = found["verb"].upper()
             if self.adapter.reruns or verb == "ROLLBACK":
                 raise self._refused(verb)
-        self._used = self.adapter.has_changes(statement, self._used)
-        self._open &= self._used  # a statement that commits may be followed by others of the adapter, before _after()
+        # A statement that commits may be followed by others of the adapter, before _after().
+        self._open &= self.adapter.has_changes(statement, self._used)
 
     def _on_error(self, failure: ExceptionContext) -> None:
         """Remember that the database itself rolled back the transaction, as SQLite does on a full disk."""
@@ -275,7 +277,9 @@ class StepTransaction:
         if deadlock or (self._open and not self.adapter.in_transaction(self.connection)):
             self._on_end("rollback")
 
-    def _after(self, *_others: object) -> None:
+    def _after(self, _connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
+        if self.step is not None and not self._in_block:
+            self._used = self.adapter.has_changes(statement, self._used)
         self._open = self.adapter.in_transaction(self.connection)
 
     def _refused(self, what: str, undone: bool = True) -> MigrationError:

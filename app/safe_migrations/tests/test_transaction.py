@@ -101,6 +101,7 @@ ROLLED_BACK = {
     "statement": "op.execute('ROLLBACK')",
     "chain": "op.execute('ROLLBACK AND CHAIN')",
     "driver": f"{BIND}.connection.rollback()",
+    "wrong DDL": f"try:\n    op.execute('ALTER TABLE x ADD (')\nexcept sa.exc.DBAPIError:\n    {BIND}.rollback()",
 }
 
 
@@ -119,6 +120,25 @@ def test_rows_that_a_script_rolls_back(upgraded: Project, engine: Engine, backen
     assert "Error: upgrade() of revision a1 ends its transaction (" in told
     assert ([FIRST], False) == state(engine)
     assert [("1",), ("2",)] == rows(engine, str(sa.select(USER.c.email).order_by(USER.c.id).compile(engine)))
+
+
+def test_session_after_an_error(upgraded: Project) -> None:
+    """The error of a session whose flush has failed is told, not one that the script has handled before."""
+    up = f"""class User(sa.orm.declarative_base()):
+    __tablename__ = 'user'
+    id = sa.Column(sa.Integer, primary_key=True)
+session = sa.orm.Session({BIND})
+session.add(User(id=1))
+try:
+    session.flush()
+except sa.exc.IntegrityError:
+    pass
+try:
+    {{}}['x']
+except KeyError:
+    session.execute(sa.text('SELECT 1'))"""
+    upgraded.write(*revision("a1", FIRST, up, more="import sqlalchemy.orm"))
+    assert "This Session's transaction has been rolled back" in upgraded.fails("upgrade")
 
 
 @on_mysql
