@@ -320,15 +320,20 @@ def require_continued(scripts: Mapping[str, Sequence[Script]], database: Databas
         )
 
 
+def _has_positions(watch: StepTransaction) -> bool:
+    """Return True if the database has the table of positions; ask once per run, for Walk notes that it creates it."""
+    if watch.has_positions is None:
+        watch.has_positions = inspect(watch.connection).has_table(POSITIONS, version_table()[0])
+    return watch.has_positions
+
+
 def delete_positions(watch: StepTransaction, step: MigrationInfo, **_others: object) -> None:
     """Delete the positions of a finished step in its transaction, and after a `stamp` all of them.
 
     Also if the step has no backfill any more: an earlier run may have begun one that the script had then. Alembic calls
     this after it has changed alembic_version.
     """
-    if watch.has_positions is None:  # asked once per run: Walk creates the table otherwise
-        watch.has_positions = inspect(watch.connection).has_table(POSITIONS, version_table()[0])
-    if watch.has_positions:
+    if _has_positions(watch):
         for each in unfinished(watch.connection) if step.is_stamp else ():
             done = f"{counted(each.rows_done, 'row')} of {each.table_name}"
             log.info("Forgot the backfill in %s() of %s, after %s", each.direction, each.revision, done)
@@ -347,9 +352,7 @@ def drop_positions(watch: StepTransaction) -> None:
     adapter, connection, found = watch.adapter, watch.connection, positions()
     once = RetryPolicy(settings().retry.seconds, 1)
     with suppress(SQLAlchemyError, LostLockError), adapter.lock_waits_limited(connection, once), connection.begin():
-        if watch.has_positions is None:
-            watch.has_positions = inspect(connection).has_table(found.name, found.schema)
-        if not watch.has_positions or not watch.lock.is_held():
+        if not _has_positions(watch) or not watch.lock.is_held():
             return
         adapter.limit_lock_waits(connection, once)
         own = found.c.version_table == version_table()[1]

@@ -49,7 +49,7 @@ class Folder:
     def line(self, key: str) -> str | None:
         """Return the value of ``key`` in alembic.ini; None if it has no such line, or an empty one.
 
-        Return None too if there is no alembic.ini, or it cannot be read: then each command stops.
+        Return None too if there is no alembic.ini, or if it cannot be read, for which each command stops by itself.
         """
         with suppress(IniError, UnicodeDecodeError):
             return Config(str(self.ini)).file_config.get("alembic", key, raw=True, fallback="") or None

@@ -337,10 +337,13 @@ def _backed_up(backups: "Backups", database: Database, lock: "Lock", plan: Plan)
     if not plan.revision_steps or mode == "never" or not database.has_rows():
         return None
     from .backups.files import before_steps
-    from .review.losses import can_lose
 
-    wanted = mode == "always" or can_lose(plan, database.facts.product)
-    return before_steps(backups, database, lock, plan) if wanted else None
+    if mode == "risky":
+        from .review.losses import can_lose  # loads the rules
+
+        if not can_lose(plan, database.facts.product):
+            return None
+    return before_steps(backups, database, lock, plan)
 
 
 def _run(**options: Any) -> None:

@@ -30,7 +30,7 @@ def restore(backups: Backups, database: Database, file: Path) -> None:
             before = None if broken else backups.make(database, lock)
         except DamagedError as error:
             damaged = error.what
-        if damaged:
+        if damaged:  # behind the handler: an error of the replacement is not to be explained by the damage
             aside = adapter.replace_damaged(connection, file)
             log.warning("%s Its file is %s now; restart the app if it has that open", damaged, relative(aside))
             return

@@ -39,6 +39,9 @@ def differences(before: Objects, after: Objects) -> Iterator[str]:
             yield f"{name} is {after[name]!r} instead of {before[name]!r}"
 
 
+NULL = "( NOT| DEFAULT)? NULL"
+
+
 def became_nullable(before: Objects, upgraded: Objects, back: Objects) -> dict[str, str]:
     """Return name and description of each NOT NULL column that was dropped, and that ``back`` has as a nullable one.
 
@@ -51,9 +54,6 @@ def became_nullable(before: Objects, upgraded: Objects, back: Objects) -> dict[s
         if " NOT NULL" in text and " NOT NULL" not in back.get(name, " NOT NULL")
         if re.sub(NULL, "", text) == re.sub(NULL, "", back[name])
     }
-
-
-NULL = "( NOT| DEFAULT)? NULL"
 
 
 def renamed(before: Objects, after: Objects) -> dict[str, str]:

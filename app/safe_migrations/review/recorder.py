@@ -199,8 +199,8 @@ def _translated(raw: list[Operation], product: str) -> tuple[list[Operation], No
     operations: list[Operation] = []
     for operation in raw:
         op = operation.op
-        has_no_sql = isinstance(op, BackfillOp) and not (op.bounded and op.text)
-        if has_no_sql or not isinstance(op, ExecuteSQLOp | BackfillOp):
+        has_no_where = isinstance(op, BackfillOp) and not (op.bounded and op.text)
+        if has_no_where or not isinstance(op, ExecuteSQLOp | BackfillOp):
             operations.append(operation)
             continue
         from .sql import translation  # its library takes its time to load, and few scripts need it
@@ -275,9 +275,7 @@ class Recorder:
         """
         self._path, self._autocommit, self._found, self._refused = script.path, False, [], None
         self._connection = connection
-        failure: BaseException | None = None
         ended: BaseException | None = None
-        unreached: list[Operation] = []
         with Operations.context(self._context) as operations:
             # What the functions of alembic.op call, and the context has no place for.
             operations.invoke = self._note  # type: ignore[method-assign]
@@ -287,12 +285,12 @@ class Recorder:
                     getattr(script.module, direction)()
             except ENDS as error:
                 ended = error
-            if ended is not None:  # behind the handler, in which a rollback() would seem to be that of the error
-                failure = self._refused or ended
-                unreached = self._unreached(ended)
+            failure = self._refused or ended  # a refusal counts, even if the script caught it and went on
+            # Not in the handler, where a rollback() would seem to be that of the error.
+            unreached = self._unreached(ended) if ended is not None else []
         if connection is not None:
             connection.rollback()
-        if (failure := failure or self._refused) is None:  # a refusal counts, even if the script caught it and went on
+        if failure is None:
             return Recording(self._found)
         reason = self._refused if failure is self._refused else _reason(failure)
         lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == script.path]

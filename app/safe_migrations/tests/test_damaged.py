@@ -50,7 +50,7 @@ def test_restore(damaged: tuple[Path, str], project: Project, engine: Engine) ->
 
 
 def test_restore_fails(damaged: tuple[Path, str], project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If there is no room for the restored file, the damaged one has its name still."""
+    """If there is no room for the restored file, the damaged one keeps its name."""
     file, backup = damaged
     content = file.read_bytes()
 
@@ -74,7 +74,7 @@ def test_other_commands(damaged: tuple[Path, str], project: Project, command: st
 
 
 def test_without_a_backup(damaged: tuple[Path, str], project: Project) -> None:
-    """If there is no backup, the message has the line that reads what is left."""
+    """If there is no backup, the message has the line that saves what SQLite can still read."""
     file, backup = damaged
     (project.path / backup).unlink()
     assert f"    sqlite3 {file} .recover > recovered.sql\n" in project.fails("backup")
