@@ -1,6 +1,7 @@
 """The base class of all commands of `flask db`, which validates the settings and reports errors as messages."""
 
 import errno
+import gc
 import logging
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,7 @@ class MigrationCommand(click.Command):
         Flask-Migrate after an error, which is turned instead.
         """
         directory = ctx.params.get("directory") or g.get("directory") or current_app.extensions["migrate"].directory
+        _keep_what_is_loaded()
         with in_folder(Path(directory)):
             _complete_usage(ctx)
             if ctx.params.pop("all_binds", False):
@@ -137,6 +140,16 @@ class MigrationCommand(click.Command):
 
         failure = str(message(error, _situation(ctx)))
         raise click.UsageError(failure, ctx) if isinstance(error, UsageError) else click.ClickException(failure)
+
+
+@cache
+def _keep_what_is_loaded() -> None:
+    """Exempt what the process has loaded from garbage collection, once for each process.
+
+    A full pass over the app and its packages takes 0.04 s. The modules that a command loads late cause two, and the
+    exit more.
+    """
+    gc.freeze()
 
 
 def _complete_usage(ctx: click.Context) -> None:
