@@ -432,7 +432,8 @@ class _Steps:
                 elif not self._ran_in_one_transaction():
                     retry.call(self._run_once, self._can_run_again)
             except DBAPIError as error:
-                if not is_lock_timeout(self.database, error):
+                adapter = self.database.adapter
+                if not is_lock_timeout(self.database, error) or adapter.is_deadlock(error):  # all of it is run again
                     raise
                 tried_once = self.transaction.remains and not self.transaction.backfills
                 policy = RetryPolicy(retry.seconds, 1) if tried_once else retry

@@ -175,7 +175,8 @@ SCRIPT = (
         "SHOW VARIABLES WHERE variable_name IN ('wsrep_mode', 'pxc_strict_mode');",
     ),
     Remedy(
-        r"^Deadlock found",  # after the last retry, or because a part of the revision could not be undone
+        # After the last retry, or because a part of the revision could not be undone.
+        r"^Deadlock found|^Lock wait timeout",
         "run the command again, when fewer sessions write to the same tables:",
         "flask db upgrade",
     ),

@@ -32,7 +32,7 @@ from ..review.findings import Finding
 from ..review.recorder import Operation, Recorder, Recordings
 from ..review.reviewer import review_pending, review_revisions
 from .example.app.extensions import db, migrate
-from .servers import PostgreSQLServers
+from .servers import MariaDBServers, PostgreSQLServers
 from .support import (
     FILES,
     FIRST,
@@ -128,6 +128,19 @@ def database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> It
         return
     with empty_database(backend, tmp_path) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[MariaDBServers]:
+    """Yield what starts MariaDB servers, and kill them at the end; skip the tests where none is tested."""
+    server_url("mysql")
+    with TemporaryDirectory(dir=FILES) as name:
+        Path(name).chmod(0o755)
+        servers = MariaDBServers(Path(name))
+        try:
+            yield servers
+        finally:
+            servers.stop()
 
 
 @pytest.fixture

@@ -12,7 +12,20 @@ from sqlalchemy.exc import OperationalError
 
 from .. import console
 from ..retry import RetryPolicy
-from .support import FIRST, Project, Sql, is_waiting, on_mysql, on_postgresql, on_servers, on_sqlite, revision, rows
+from .servers import MariaDBServers
+from .support import (
+    FIRST,
+    Project,
+    Sql,
+    is_waiting,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+    on_sqlite,
+    revision,
+    rows,
+    run_on_server,
+)
 
 USERS = "SELECT name FROM people"
 LIMIT = 2  # seconds
@@ -149,6 +162,38 @@ def test_deadlock_that_the_script_catches(project: Project, engine: Engine, sql:
     sql("INSERT INTO people (id, name) VALUES (1, 'a'), (2, 'b'), (3, 'c')")
     assert "upgrade() of revision a1 ends its transaction (a rollback)" in project.fails("upgrade")
     assert [("a!",), ("b!",), ("c!",)] == rows(engine, "SELECT name FROM people ORDER BY id")
+
+
+@on_mysql
+def test_time_out_that_rolls_back(project: Project, engine: Engine, mariadb: MariaDBServers) -> None:
+    """If a lock time-out rolls back earlier changes (innodb_rollback_on_timeout), all of the revision is run again.
+
+    Retrying the statement alone would lose them. The first statement of a transaction, and DDL, are retried alone.
+    """
+    server = mariadb.new("--innodb-rollback-on-timeout").set(database="app")
+    run_on_server(server.set(database="mysql"), "CREATE DATABASE app")
+    project.environ["DATABASE_URL"] = server.render_as_string()
+    project.ok("upgrade", "p1")
+    run_on_server(server, "INSERT INTO people (id, name) VALUES (1, 'a'), (2, 'b')")
+    change = "print('{0}')\nop.execute(\"UPDATE people SET name = concat(name, '!') WHERE id = {0}\")\n"
+    both = change.format(1) + change.format(2)
+    project.write(*revision("a1", "p1", f"{both}op.create_table('pet', sa.Column('id', sa.Integer()))"))
+    locked = create_engine(server, poolclass=NullPool)
+    seen = []
+    for row, told in ((2, "the database is at p1."), (1, "gave up after 2 tries of 1 second")):
+        with locked.connect() as holder:
+            holder.execute(text(f"SELECT * FROM people WHERE id = {row} FOR UPDATE"))
+            done = project.db("-x", "lock_timeout=1", "-x", "lock_retries=2", "upgrade")
+        assert (1, True) == (done.returncode, told in done.stderr), done.stderr
+        seen.append(done.stdout.split())
+    with locked.connect() as holder:
+        holder.execute(text("SELECT * FROM people WHERE id = 2 FOR UPDATE"))
+        with project.start("flask", "db", "-x", "lock_timeout=1", "upgrade") as upgrade:
+            assert any("Another session holds a lock; trying again in " in line for line in upgrade.stderr)
+            holder.rollback()
+            assert 0 == upgrade.wait()
+    names = rows(locked, "SELECT name FROM people ORDER BY id")
+    assert ([["1", "2", "1", "2"], ["1"]], [("a!",), ("b!",)]) == (seen, names)
 
 
 def test_pauses() -> None:

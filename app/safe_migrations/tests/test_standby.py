@@ -263,19 +263,6 @@ def test_failover(project: Project, backend: str, postgresql: PostgreSQLServers)
         primary = standby
 
 
-@pytest.fixture(scope="module")
-def mariadb() -> Iterator[MariaDBServers]:
-    """Yield what starts MariaDB servers, and kill them at the end; skip the tests where none is tested."""
-    server_url("mysql")
-    with TemporaryDirectory(dir=FILES) as name:
-        Path(name).chmod(0o755)
-        servers = MariaDBServers(Path(name))
-        try:
-            yield servers
-        finally:
-            servers.stop()
-
-
 def caught_up(replica: URL) -> bool:
     """Return True if the replica has applied everything that it has received."""
     engine = create_engine(replica)

@@ -58,6 +58,9 @@ class MySQL(Adapter):
     suffix = ".sql.gz"
     key_hint = "FORCE INDEX (PRIMARY)"
 
+    rolled_back_by: BaseException | None = None
+    """The driver's error of a lock time-out that rolled back a transaction (innodb_rollback_on_timeout is on)."""
+
     def size(self, connection: Connection) -> int:
         """Return the size of tables and indexes in bytes, by statistics that MySQL may have gathered a day ago."""
         query = "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()"
@@ -162,8 +165,11 @@ class MySQL(Adapter):
         return _timed_out(error.orig)
 
     def is_deadlock(self, error: DBAPIError) -> bool:
-        """Return True for ER_LOCK_DEADLOCK, which Galera also raises if another node has changed the same rows."""
-        return error_number(error.orig) == ER_LOCK_DEADLOCK
+        """Return True for ER_LOCK_DEADLOCK, which Galera also raises if another node has changed the same rows.
+
+        Return True, too, for a lock time-out that rolled back more than its statement: see lock_waits_limited().
+        """
+        return error_number(error.orig) == ER_LOCK_DEADLOCK or error.orig is self.rolled_back_by is not None
 
     def refuses_values(self, error: DBAPIError) -> bool:
         """Return True, too, for the errors of values that PyMySQL does not call so, such as a violated CHECK."""
@@ -317,7 +323,9 @@ class MySQL(Adapter):
 
         Yield a function that runs SQL on ``connection``. Until the block ends, ``lock_wait_timeout`` for tables and
         ``innodb_lock_wait_timeout`` for rows have this limit, in whole seconds and at least 1. Only the statement is
-        retried, because earlier DDL is already committed.
+        retried, because earlier DDL is already committed. If the time-out has rolled back earlier changes too, which
+        innodb_rollback_on_timeout makes the server do, the statement is not retried: the revision fails as after a
+        deadlock.
         """
         execute = executing(connection)
         limits = dict.fromkeys(("lock_wait_timeout", "innodb_lock_wait_timeout"), max(1, round(retry.seconds)))
@@ -329,13 +337,24 @@ class MySQL(Adapter):
             if execution.root_connection is not connection or in_batches(connection):
                 return None
             before_statement = connection.get_execution_options().get(BEFORE_STATEMENT)
+            was_open = self.in_transaction(connection)
 
             def run() -> None:
                 if before_statement is not None:  # again before a retry: DDL has committed what came before it
                     before_statement(cursor, statement, parameters, execution)
                 cursor.execute(statement, parameters)
 
-            retry.call(run, _timed_out)
+            def may_retry(error: Exception) -> bool:
+                if not _timed_out(error):
+                    return False
+                if was_open and self.has_changes(statement, before=True):  # DDL has committed them
+                    cursor.execute("DO 0")  # unlike an error, its answer says whether the transaction is still open
+                    if not self.in_transaction(connection):
+                        self.rolled_back_by = error
+                        return False
+                return True
+
+            retry.call(run, may_retry)
             return True
 
         # First: because this returns True, no other listener is called.
