@@ -102,6 +102,28 @@ def sigterm_interrupts() -> Iterator[None]:
 
 
 @contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Inside the block, note Ctrl-C and SIGTERM; call their handlers, which may raise, when it ends.
+
+    So a process that the block starts is known to what ends it. Do nothing in another thread than the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, lambda number, _frame: noted.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)  # None if it was not set from Python
+        for each in noted:
+            signal.raise_signal(each)
+
+
+@contextmanager
 def unnamed_file(content: str) -> Iterator[tuple[str, list[int]]]:
     """Yield a path from which a child process can read ``content``, and the file descriptors it has to inherit.
 

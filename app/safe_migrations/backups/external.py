@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
 from sqlalchemy import URL
 
 from ..adapters.base import KEEP_ALIVE
-from ..adapters.client_programs import LONGEST, ToolError
+from ..adapters.client_programs import LONGEST, ToolError, interrupts_deferred
 from ..console import log, reported
 from ..database import DEFAULT_PORTS
 from ..errors import MigrationError, relative
@@ -116,16 +116,10 @@ def _run(
 
     Its output goes to files, because a pipe would stay open if it leaves a process in the background.
     """
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": errors}
+    process = None
     try:
-        # In a session of its own, so that a signal reaches all processes of a shell script, and each only once.
-        process = subprocess.Popen(command, env=environ, start_new_session=True, **pipes)  # type: ignore[call-overload]
-    except OSError as error:
-        raise ToolError(
-            f"MIGRATION_BACKUP_COMMAND names {command[0]}, which cannot be run: {error.strerror}.",
-            "correct its path, and make it executable, then run the command again.",
-        ) from error
-    try:
+        with interrupts_deferred():
+            process = _start(command, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
         with reported(f"Waiting for {Path(command[0]).name}"):
             while True:
                 try:
@@ -133,8 +127,20 @@ def _run(
                 except subprocess.TimeoutExpired:
                     require_lock()
     except BaseException:
-        _end(process)
+        if process is not None:
+            _end(process)
         raise
+
+
+def _start(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+    """Start ``command`` in a session of its own: a signal then reaches all its processes, and each only once."""
+    try:
+        return subprocess.Popen(command, start_new_session=True, **options)
+    except OSError as error:
+        raise ToolError(
+            f"MIGRATION_BACKUP_COMMAND names {command[0]}, which cannot be run: {error.strerror}.",
+            "correct its path, and make it executable, then run the command again.",
+        ) from error
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -4,10 +4,12 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, make_url
@@ -160,6 +162,27 @@ def test_ended(project: Project, tool: Tool, tmp_path: Path, number: int) -> Non
     wait_until(lambda: not any(map(is_running, running)))
     assert [] == [path for path in running if is_running(path)]
     assert ([], f"{FIRST}\n") == (files(project), project.db("current").stdout)
+
+
+@on_sqlite
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ended_as_it_starts(tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A signal that comes before Popen() has returned ends the program, too; then its handler is as before."""
+    started = []
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(Path("/proc", str(self.pid)))
+            os.kill(os.getpid(), number)
+
+    path = tool("sleep 100")
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), sigterm_interrupts():
+        external.create([str(path)], make_url("sqlite:///app.db"), tmp_path / "entry", lambda: None)
+    assert [False] == [*map(is_running, started)]
+    assert (before, signal.SIG_DFL) == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
 
 
 def is_running(path: Path) -> bool:
