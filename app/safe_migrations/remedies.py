@@ -20,6 +20,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .adapters import adapter_of
+from .backups.files import Backups
 from .database import app_engine, has_convention
 from .drift import differences
 from .errors import DamagedError, LoginError, MigrationError, masked, relative, summary
@@ -29,6 +30,7 @@ from .histories.editing import ids_in
 from .histories.moving import several_heads
 from .histories.naming import convention_lines, written_before_convention
 from .histories.replacement import interrupted_error, replaced_error, squash_of
+from .settings import read
 
 
 @dataclass(frozen=True)
@@ -356,7 +358,7 @@ def _explained(error: BaseException, situation: Situation) -> MigrationError:
         return error
     place = script_place(error, situation.directory)
     if no_fault := _first(error, _says_disk):
-        return _error(no_fault, situation, STATEMENT, "{where}: {words}", place)
+        return _damaged(no_fault, situation) or _error(no_fault, situation, STATEMENT, "{where}: {words}", place)
     if not isinstance(error, CommandError) and (lost := _first(error, _says_lost)):
         before = error.__context__
         while place is None and before is not None:  # the rollback that fails after that is not the script's
@@ -427,6 +429,17 @@ def _names(situation: Situation) -> dict[str, str]:
         "database": f"`{url.database}`",
         "create": shlex.quote(f"CREATE DATABASE `{url.database}` CHARACTER SET utf8mb4"),
     }
+
+
+def _damaged(error: DBAPIError, situation: Situation) -> MigrationError | None:
+    """Return the error that restores the newest backup of the app's database, if that is damaged and has one."""
+    engine = app_engine()
+    if engine.url != situation.url or not DAMAGED.search(summary(error)):
+        return None
+    with suppress(MigrationError):  # of a folder that cannot be read
+        backups = Backups(adapter_of(engine), read({}, situation.directory))
+        return backups.damaged(summary(error)) if backups.newest() else None
+    return None
 
 
 def _unopened(url: URL) -> Remedy:

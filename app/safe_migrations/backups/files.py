@@ -91,9 +91,10 @@ class Backups:
             damage = "" if full else self.adapter.damage(database.connection)
             if not damage:
                 raise
-            raise self._damaged(damage) from error
+            raise self.damaged(damage) from error
 
-    def _damaged(self, damage: str) -> DamagedError:
+    def damaged(self, damage: str) -> DamagedError:
+        """Return the error about a database with this ``damage``, with the line that restores the newest backup."""
         newest, file = self.newest(), shlex.quote(self.adapter.engine.url.database or "")
         return DamagedError(
             f"the database {masked(self.adapter.engine.url)} is damaged: {damage}.",
