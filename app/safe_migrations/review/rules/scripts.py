@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alembic.operations import ops
 from flask import current_app
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import Column, MetaData, String, Table
 
 from ..findings import EXAMPLE_REASON, Assurances, assurance_line
 from ..recorder import Operation, Revision, irreversible_reason
@@ -165,7 +165,7 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
         )
 
 
-@rule(WARNS, Revision, code="not-inspectable")
+@rule(WARNS, Revision, code="missing-object")
 def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem]:
     """Report a change of a table that the connected database does not have, and that no earlier operation creates."""
     tables, reported = context.tables.branch(), set[tuple[str, str | None]]()
@@ -185,7 +185,7 @@ def missing_tables(revision: Revision, context: RuleContext) -> Iterator[Problem
 
 
 @rule(
-    *(WARNS, ops.AlterColumnOp, ops.DropColumnOp, BackfillOp), directions=BOTH, new_tables=True, code="not-inspectable"
+    *(WARNS, ops.AlterColumnOp, ops.DropColumnOp, BackfillOp), directions=BOTH, new_tables=True, code="missing-object"
 )
 def missing_columns(op: ops.AlterColumnOp | ops.DropColumnOp | BackfillOp, context: RuleContext) -> Iterator[Problem]:
     """Report a column that its table certainly does not have at that point."""
@@ -195,10 +195,12 @@ def missing_columns(op: ops.AlterColumnOp | ops.DropColumnOp | BackfillOp, conte
         return
     for name in op.columns if isinstance(op, BackfillOp) else [op.column_name]:
         if context.tables.lacks_column(op.table_name, name, op.schema):
-            columns = context.tables.table(op.table_name, op.schema).columns
+            columns = ", ".join(context.tables.table(op.table_name, op.schema).columns)
+            column = Column(name, getattr(op, "existing_type", None) or String(80))
             yield Problem(
                 f"names column {op.table_name}.{name}, which does not exist at that point",
-                f"correct the name, or add the column before this operation. The table has: {', '.join(columns)}",
+                f"correct the name (the table has: {columns}), or add the column before this operation, with its own"
+                f" type:\n{context.python(ops.AddColumnOp(op.table_name, column, schema=op.schema), batch=False)}",
             )
 
 
