@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Engine, NullPool, create_engine, text
 
 from ..adapters import Adapter, adapter_of
 from ..adapters.snapshot import Snapshot
@@ -404,7 +404,7 @@ def test_name_of_the_server(place: Place, backend: str) -> None:
 def test_other_file_of_sqlite(project: Project, tmp_path: Path, sql: str) -> None:
     """SQLite itself refuses another file in a script that the driver runs unseen; a plain VACUUM passes."""
     file = tmp_path / "other.db"
-    other = create_engine(f"sqlite:///{file}")
+    other = create_engine(f"sqlite:///{file}", poolclass=NullPool)
     with other.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t AS SELECT 1 AS id")
     lines = "op.get_bind().connection.dbapi_connection.executescript({!r})".format

@@ -51,10 +51,10 @@ class SQLiteDatabases(Databases):
         """Return an empty string as the server's identity: all SQLite databases are on this machine."""
         return ""
 
-    def confine(self, _connection: Connection) -> None:
+    def confine(self, connection: Connection) -> None:
         """Forbid new sessions to ATTACH other database files; this also forbids ``VACUUM INTO``, which attaches one."""
         event.listen(self.engine, "connect", lambda session, _record: session.set_authorizer(_only_this_file))
-        self.engine.dispose()  # sessions that began before that are not confined
+        connection.detach()  # it is not confined, because it began before that
 
 
 def _only_this_file(action: int, file: str | None, *_others: str | None) -> int:
