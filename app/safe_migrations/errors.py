@@ -36,6 +36,8 @@ from sqlalchemy.exc import (
 )
 
 IN_LOG = "(the row is in the server's log, as DETAIL)"
+DUPLICATE = re.compile(r"(?<=Duplicate entry ').*(?=' for key)", re.DOTALL)
+"""The value in an error of MySQL or MariaDB about a unique constraint."""
 
 
 class MigrationError(CommandError):
@@ -100,13 +102,13 @@ def no_right(done: str, path: Path) -> MigrationError:
 def summary(error: BaseException) -> str:
     """Return the text of ``error`` on one line, without the SQL statement, its parameters and any `Fix:`.
 
-    PostgreSQL's DETAIL is left out if it has values of a row.
+    Values of a row are left out: PostgreSQL's DETAIL, and the duplicate value that MySQL and MariaDB name.
     An error of Python's or of a script begins with the name of its class.
     """
     if isinstance(error, DBAPIError) and error.orig is not None:
         number_and_text = error.orig.args
         if len(number_and_text) == 2 and isinstance(number_and_text[0], int):
-            return f"{number_and_text[1]} ({number_and_text[0]})"
+            return f"{DUPLICATE.sub('...', str(number_and_text[1]))} ({number_and_text[0]})"
         lines = str(error.orig).strip().splitlines()
         details = [line for line in lines[1:] if line.startswith("DETAIL:")]
         if details and isinstance(error, IntegrityError | DataError):  # with values of a row, maybe of a person

@@ -626,11 +626,25 @@ def test_no_row(project: Project, sql: Sql, body: str, words: str) -> None:
     assert [False, False] == [each in told for each in ("DETAIL:", "ann")]
 
 
+@on_mysql
+def test_no_duplicate_value(project: Project, sql: Sql) -> None:
+    """Nor is the duplicate value of MySQL and MariaDB, which name the key; it may have quotes and lines."""
+    project.ok("upgrade")
+    insert = """INSERT INTO user (username, email) VALUES ('{}', 'ann''\n'' for key''@example.org')"""
+    sql(insert.format("ann"))
+    project.write(*revision("a1", FIRST, f"op.execute({insert.format('bob')!r})"))
+    told = project.fails("upgrade")
+    assert "Duplicate entry '...' for key 'uq_user_email' (1062)" in told.replace("user.uq", "uq")
+    assert "ann" not in told
+
+
 def test_no_row_in_the_words_of_a_program() -> None:
     """Nor is it in the message of a program that loads a dump."""
     failed = 'pg_restore: error: ERROR:  could not create unique index "x"\n'
     told = _failure("pg_restore", 1, f"{failed}DETAIL:  Key (a)=(ann) is duplicated.\nCONTEXT:  COPY t: ann\n", "")
     assert 'pg_restore failed: pg_restore: error: ERROR:  could not create unique index "x"' == told.what
+    told = _failure("mariadb", 1, "ERROR 1062 (23000) at line 5: Duplicate entry 'ann' for key 'x'\n", "")
+    assert "mariadb failed: ERROR 1062 (23000) at line 5: Duplicate entry '...' for key 'x'" == told.what
 
 
 def test_error_that_was_not_raised() -> None:
