@@ -37,7 +37,7 @@ from .settings import read
 class Situation:
     """The command that failed: its database URL, its migrations folder, the arguments typed, and True for --sql.
 
-    ``driver_error`` is the class of all errors of the database's driver.
+    ``driver_error`` is the class of all errors of the database's driver; ``again`` is the line that runs it again.
     """
 
     url: URL
@@ -45,6 +45,7 @@ class Situation:
     typed: frozenset[str]
     sql: bool = False
     driver_error: type[Exception] | tuple[()] = ()
+    again: str = "flask db upgrade"
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ SCRIPT = (
         # After the last retry, or because a part of the revision could not be undone.
         r"^Deadlock found|^Lock wait timeout",
         "run the command again, when fewer sessions write to the same tables:",
-        "flask db upgrade",
+        "{again}",
     ),
     Remedy(
         r"within a transaction|inside a transaction|cannot run inside",
@@ -419,6 +420,7 @@ def _names(situation: Situation) -> dict[str, str]:
     file = (url.database or "").removeprefix("file:")  # of SQLite
     server = [f" --{name}={shlex.quote(str(value))}" for name in ("host", "port") if (value := getattr(url, name))]
     return {
+        "again": situation.again,
         "directory": shlex.quote(relative(situation.directory)),
         "template": shlex.quote(relative(TEMPLATE)),
         "server": "".join(server),

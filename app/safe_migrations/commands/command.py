@@ -201,7 +201,9 @@ def _situation(ctx: click.Context) -> "Situation":
         engine = app_engine()
     except MigrationError:  # the command itself raises it, if it reads the database
         return Situation(URL.create("unknown"), *rest)
-    return Situation(engine.url, *rest, engine.dialect.loaded_dbapi.Error)
+    target = ctx.params.get("revision")
+    again = ["flask", "db", str(ctx.command.name), *([target] if target and target != "head" else [])]
+    return Situation(engine.url, *rest, engine.dialect.loaded_dbapi.Error, shlex.join(again))
 
 
 def _require_folder(ctx: click.Context, directory: Path) -> None:

@@ -603,6 +603,20 @@ def test_node_outside_of_its_cluster() -> None:
     assert "Fix: as soon as the database can be reached, run the command again." in told
 
 
+@pytest.mark.parametrize("command", ["upgrade", "upgrade a1", "downgrade -1", "downgrade --revision base"])
+def test_line_to_run_again(project: Project, command: str) -> None:
+    """After the last retry of a deadlock the line runs the same command again."""
+    fails = "op.execute('SELECT 1')\nraise sa.exc.OperationalError('UPDATE item', {}, Exception(1213, 'Deadlock found when trying'))"
+    name, *rest = command.split()
+    body = (fails, "pass") if name == "upgrade" else ("pass", fails)
+    project.write(*revision("a1", FIRST, *body))
+    if name == "downgrade":
+        project.ok("upgrade")
+    told = project.fails(name, *rest)
+    line = command.replace("--revision ", "")
+    assert f"Fix: run the command again, when fewer sessions write to the same tables:\n    flask db {line}\n" in told
+
+
 ROW = "INSERT INTO \"user\" (username, email) VALUES ('ann', 'ann@example.org')"
 
 
