@@ -606,7 +606,8 @@ def test_node_outside_of_its_cluster() -> None:
 @pytest.mark.parametrize("command", ["upgrade", "upgrade a1", "downgrade -1", "downgrade --revision base"])
 def test_line_to_run_again(project: Project, command: str) -> None:
     """After the last retry of a deadlock the line runs the same command again."""
-    fails = "op.execute('SELECT 1')\nraise sa.exc.OperationalError('UPDATE item', {}, Exception(1213, 'Deadlock found when trying'))"
+    error = "sa.exc.OperationalError('UPDATE item', {}, Exception(1213, 'Deadlock found when trying'))"
+    fails = f"op.execute('SELECT 1')\nraise {error}"
     name, *rest = command.split()
     body = (fails, "pass") if name == "upgrade" else ("pass", fails)
     project.write(*revision("a1", FIRST, *body))
