@@ -85,10 +85,14 @@ class StepTransaction:
         self.has_positions: bool | None = None
         """Whether the database has the table of the positions of backfills; None if that is not known yet."""
 
-        self._asked = self._open = self._in_block = self._had_block = False
-        self._used = False
-        """Whether the open transaction may have changes of the script, which a rollback would lose."""
         self._ended = ""
+        """How the script has ended its transaction, which its next statement raises; "commit()" if that is put off."""
+        self._in_block = False
+        """Whether an autocommit block is open."""
+        self._open = False
+        """Whether the driver's transaction is open, as far as is known."""
+        self._used = False
+        """Whether it may have changes of the script, which a rollback would lose."""
         self._heads: set[str] | None = None
         self._committed_elsewhere = False
         self._thread = get_ident()
@@ -104,7 +108,7 @@ class StepTransaction:
             self._note_commit()
             self.begun = True
             self.step = step if isinstance(step, RevisionStep) else None
-            self._asked, self._used, self._ended, self._had_block = False, False, "", False
+            self._used, self._ended = False, ""
             self.backfills.clear()
             yield step
         self._note_commit()
@@ -113,9 +117,10 @@ class StepTransaction:
     def done(self, heads: set[str], **_version: Any) -> None:
         """Stop watching the step that has run. If its commit comes next, raise MigrationError if the lock is lost."""
         self.step, self._heads = None, set(heads)
-        if self.commits_each or self._had_block:
+        had_block = self.part_committed and self.adapter.reruns
+        if self.commits_each or had_block:
             self.require_lock()
-        if self._had_block:  # what follows may be rolled back, but not to the middle of this step
+        if had_block:  # what follows may be rolled back, but not to the middle of this step
             with alembic_context.get_context().autocommit_block():
                 pass
         self.part_committed = False
@@ -187,8 +192,10 @@ class StepTransaction:
         Return False on MySQL and MariaDB, where each DDL statement commits anyway, and inside an autocommit block. Many
         scripts call commit() just before such a block.
         """
-        self._asked = self.step is not None and not self._in_block and self.adapter.reruns
-        return self._asked
+        postpones = self.step is not None and not self._in_block and self.adapter.reruns
+        if postpones:
+            self._ended = self._ended or "commit()"
+        return postpones
 
     def require_no_script(self, what: str) -> None:
         """Raise MigrationError if a script is running, and is not inside an autocommit block.
@@ -218,13 +225,12 @@ class StepTransaction:
         """
         if "isolation_level" not in options:
             return
-        if self.step is not None and self._ended == "rollback":
-            raise self._refused("a rollback")
+        if self.step is not None and self._ended == "a rollback":
+            raise self._refused(self._ended)
         self._in_block = options["isolation_level"] == "AUTOCOMMIT"
-        self._asked, self._ended = False, ""
+        self._ended = ""
         if self._in_block:
             self.part_committed = True
-            self._had_block = self.adapter.reruns
             if self.adapter.reruns and (self._used or not in_batches(self.connection)):  # a batch notes what it commits
                 end = "before the backfill" if in_batches(self.connection) else "up to the end of its autocommit block"
                 note = f"The failed revision's changes {end} were committed and remain."
@@ -248,16 +254,14 @@ class StepTransaction:
 
     def _on_end(self, how: str) -> None:
         refused = self.adapter.reruns or (how == "rollback" and self._used)
-        self._ended = how if self.step and not self._in_block and refused else ""
+        self._ended = f"a {how}" if self.step and not self._in_block and refused else ""
         self._open = False
 
     def _before(self, _connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
         if self.step is None or self._in_block:
             return
-        if self._asked:
-            raise self._refused("commit()")
         if self._ended:
-            raise self._refused(f"a {self._ended}", self._ended == "rollback")
+            raise self._refused(self._ended, undone=self._ended != "a commit")
         if self._open and not self.adapter.in_transaction(self.connection):
             raise self._refused("through the driver's connection", undone=False)
         found = ENDS.match(statement)
