@@ -86,6 +86,7 @@ def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
             refused()
     calls.clear()
     assert ["pet"] == sa.inspect(engine).get_table_names()
+    engine.dispose()
 
 
 def test_is_created() -> None:
@@ -105,6 +106,6 @@ def test_initialize() -> None:
         def __init__(self, connection: sa.Connection) -> None:
             internals.initialize(self, connection)
 
-    with sa.create_engine("sqlite://").connect() as connection:
+    with sa.create_engine("sqlite://", poolclass=sa.NullPool).connect() as connection:
         connection.exec_driver_sql("CREATE TABLE pet (id INTEGER)")
         assert ["pet"] == Own(connection).get_table_names()
