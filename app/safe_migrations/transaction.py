@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from threading import get_ident
 from typing import Any
 
@@ -22,6 +23,14 @@ ENDS = re.compile(
     r"(?:\s+AND\s+(?:NO\s+)?CHAIN)?\s*(?:;|$)",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+class Ended(Enum):
+    """How a script has ended its transaction, in words."""
+
+    POSTPONED_COMMIT = "commit()"
+    COMMIT = "a commit"
+    ROLLBACK = "a rollback"
 
 
 class StepConnection(Connection):
@@ -85,14 +94,14 @@ class StepTransaction:
         self.has_positions: bool | None = None
         """Whether the database has the table of the positions of backfills; None if that is not known yet."""
 
-        self._ended = ""
-        """How the script has ended its transaction, which its next statement raises; "commit()" if that is put off."""
+        self._ended: Ended | None = None
+        """How the script has ended its transaction; its next statement raises an error that says so."""
         self._in_block = False
         """Whether an autocommit block is open."""
         self._open = False
         """Whether the driver's transaction is open, as far as is known."""
         self._used = False
-        """Whether it may have changes of the script, which a rollback would lose."""
+        """Whether the open transaction may have changes of the script, which a rollback would lose."""
         self._heads: set[str] | None = None
         self._committed_elsewhere = False
         self._thread = get_ident()
@@ -108,7 +117,7 @@ class StepTransaction:
             self._note_commit()
             self.begun = True
             self.step = step if isinstance(step, RevisionStep) else None
-            self._used, self._ended = False, ""
+            self._used, self._ended = False, None
             self.backfills.clear()
             yield step
         self._note_commit()
@@ -152,9 +161,9 @@ class StepTransaction:
         """
         listeners: dict[str, Callable[..., None]] = {
             "set_connection_execution_options": self._on_options,
-            "begin": lambda _connection: self._on_begin(),
-            "commit": lambda _connection: self._on_end("commit"),
-            "rollback": lambda _connection: self._on_end("rollback"),
+            "begin": self._on_begin,
+            "commit": lambda _connection: self._on_end(Ended.COMMIT),
+            "rollback": lambda _connection: self._on_end(Ended.ROLLBACK),
             "before_cursor_execute": self._before,
             "after_cursor_execute": self._after,
         }
@@ -194,7 +203,7 @@ class StepTransaction:
         """
         postpones = self.step is not None and not self._in_block and self.adapter.reruns
         if postpones:
-            self._ended = self._ended or "commit()"
+            self._ended = self._ended or Ended.POSTPONED_COMMIT
         return postpones
 
     def require_no_script(self, what: str) -> None:
@@ -225,16 +234,18 @@ class StepTransaction:
         """
         if "isolation_level" not in options:
             return
-        if self.step is not None and self._ended == "a rollback":
-            raise self._refused(self._ended)
+        if self.step is not None and self._ended is Ended.ROLLBACK:
+            raise self._refused(self._ended.value)
         self._in_block = options["isolation_level"] == "AUTOCOMMIT"
-        self._ended = ""
+        self._ended = None
         if self._in_block:
             self.part_committed = True
-            if self.adapter.reruns and (self._used or not in_batches(self.connection)):  # a batch notes what it commits
-                end = "before the backfill" if in_batches(self.connection) else "up to the end of its autocommit block"
+            batched = in_batches(self.connection)
+            if self.adapter.reruns and (self._used or not batched):  # a batch notes what it commits
+                end = "before the backfill" if batched else "up to the end of its autocommit block"
                 note = f"The failed revision's changes {end} were committed and remain."
-                self.remains.extend([note] if note not in self.remains else [])
+                if note not in self.remains:
+                    self.remains.append(note)
 
     def require_lock(self) -> None:
         """Raise MigrationError if the lock is lost."""
@@ -249,19 +260,19 @@ class StepTransaction:
         if self.step is not None and connection is not self.connection and get_ident() == self._thread:
             self._committed_elsewhere = True
 
-    def _on_begin(self) -> None:
+    def _on_begin(self, _connection: Connection) -> None:
         self._open = self._used = False  # the settings that an adapter makes then are not the script's
 
-    def _on_end(self, how: str) -> None:
-        refused = self.adapter.reruns or (how == "rollback" and self._used)
-        self._ended = f"a {how}" if self.step and not self._in_block and refused else ""
+    def _on_end(self, how: Ended) -> None:
+        refused = self.adapter.reruns or (how is Ended.ROLLBACK and self._used)
+        self._ended = how if self.step and not self._in_block and refused else None
         self._open = False
 
     def _before(self, _connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
         if self.step is None or self._in_block:
             return
         if self._ended:
-            raise self._refused(self._ended, undone=self._ended != "a commit")
+            raise self._refused(self._ended.value, undone=self._ended is not Ended.COMMIT)
         if self._open and not self.adapter.in_transaction(self.connection):
             raise self._refused("through the driver's connection", undone=False)
         found = ENDS.match(statement)
@@ -279,7 +290,7 @@ class StepTransaction:
         error = failure.sqlalchemy_exception
         deadlock = not self.adapter.reruns and isinstance(error, DBAPIError) and self.adapter.is_deadlock(error)
         if deadlock or (self._open and not self.adapter.in_transaction(self.connection)):
-            self._on_end("rollback")
+            self._on_end(Ended.ROLLBACK)
 
     def _after(self, _connection: Connection, _cursor: object, statement: str, *_others: object) -> None:
         if self.step is not None and not self._in_block:

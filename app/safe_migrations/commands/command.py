@@ -62,7 +62,7 @@ class MigrationCommand(click.Command):
         Flask-Migrate after an error, which is turned instead.
         """
         directory = ctx.params.get("directory") or g.get("directory") or current_app.extensions["migrate"].directory
-        _keep_what_is_loaded()
+        _freeze_loaded_objects()
         with in_folder(Path(directory)):
             _complete_usage(ctx)
             if ctx.params.pop("all_binds", False):
@@ -143,11 +143,10 @@ class MigrationCommand(click.Command):
 
 
 @cache
-def _keep_what_is_loaded() -> None:
-    """Exempt what the process has loaded from garbage collection, once for each process.
+def _freeze_loaded_objects() -> None:
+    """Exempt the objects that the process has loaded from garbage collection, once for each process.
 
-    A full pass over the app and its packages takes 0.04 s. The modules that a command loads late cause two, and the
-    exit more.
+    A full pass over the app and its packages takes 0.04 s. Late imports cause two, and the exit of the process more.
     """
     gc.freeze()
 

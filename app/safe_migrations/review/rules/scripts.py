@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alembic.operations import ops
 from flask import current_app
-from sqlalchemy import Column, MetaData, String, Table
+from sqlalchemy import Column, MetaData, Table
 
 from ..findings import EXAMPLE_REASON, Assurances, assurance_line
 from ..recorder import Operation, Revision, irreversible_reason
@@ -196,11 +196,10 @@ def missing_columns(op: ops.AlterColumnOp | ops.DropColumnOp | BackfillOp, conte
     for name in op.columns if isinstance(op, BackfillOp) else [op.column_name]:
         if context.tables.lacks_column(op.table_name, name, op.schema):
             columns = ", ".join(context.tables.table(op.table_name, op.schema).columns)
-            column = Column(name, getattr(op, "existing_type", None) or String(80))
             yield Problem(
                 f"names column {op.table_name}.{name}, which does not exist at that point",
-                f"correct the name (the table has: {columns}), or add the column before this operation, with its own"
-                f" type:\n{context.python(ops.AddColumnOp(op.table_name, column, schema=op.schema), batch=False)}",
+                f"correct the name (the table has: {columns}), or remove this operation; then review the script again:"
+                "\n    flask db review",
             )
 
 
