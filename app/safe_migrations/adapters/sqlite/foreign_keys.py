@@ -57,7 +57,8 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
         with listening(connection, {"begin": begin, "commit": commit} if enforced else {}):
             yield
     finally:
-        connection.rollback()  # SQLite ignores the PRAGMA inside a transaction
+        connection.rollback()
+        below.rollback()  # what commit() refuses stays open, unknown to SQLAlchemy; SQLite then ignores the PRAGMA
         below.execute(f"PRAGMA foreign_keys={enforced}")
 
 
