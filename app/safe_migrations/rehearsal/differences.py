@@ -1,7 +1,7 @@
 """Comparison of snapshots: the data that an upgrade deleted, and the data that its downgrade did not restore."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..adapters.snapshot import Objects, Rows, Snapshot
@@ -90,14 +90,15 @@ def _nameless(name: str, text: str) -> tuple[str, str]:
     return f"{match[1]}{match[3]}", inner.sub("", text, count=1)
 
 
-def losses(before: Snapshot, after: Snapshot) -> Iterator[Loss]:
+def losses(before: Snapshot, after: Snapshot, names: Mapping[str, str]) -> Iterator[Loss]:
     """Yield a Loss for each table and column from which an upgrade deleted data.
 
-    Renames lose nothing: the new table or column has the same fingerprints, which are hashes of all values.
+    ``names`` has the new names of tables that the script renames, as far as is known. Other renames lose nothing, too:
+    the new table or column has the same fingerprints, which are hashes of all values.
     """
     new = [rows for name, rows in after.tables.items() if name not in before.tables]
     for table, rows in before.tables.items():
-        now = after.tables.get(table)
+        now = after.tables.get(table) or after.tables.get(names.get(table, table))
         if now is None:
             if rows.count and not any(_is_renamed(rows, other) for other in new):
                 yield Loss(table, f"drops {table}, which has {counted(rows.count, 'row')}", "drop-table")

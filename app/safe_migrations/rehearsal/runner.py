@@ -6,11 +6,12 @@ only upgrades, e.g. an empty database.
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from alembic.config import Config
+from alembic.operations.ops import MigrateOperation, RenameTableOp
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import Script, ScriptDirectory
@@ -140,7 +141,7 @@ class Rehearsal:
             return None
         upgraded = self.snapshot()
         report.after = upgraded.count
-        lost = list(losses(before, upgraded))
+        lost = list(losses(before, upgraded, self._renamed(revision)))
         without_downgrade = not hasattr(revision.module, "downgrade")
         reason = "it has no downgrade()" if without_downgrade else irreversible_reason(Path(revision.path))
         if reason is not None:
@@ -175,14 +176,28 @@ class Rehearsal:
 
         No downgrade has to restore NULL there: a database at the revision before may have these values.
         """
-        dialect = self.adapter.engine.dialect
-        upgrade = Recordings().of(revision, dialect.name, "upgrade").upgrade
-        changes = [each.op for each in upgrade if isinstance(each.op, ChangeRowsOp)]
+        changes = [op for op in self._upgrade_of(revision) if isinstance(op, ChangeRowsOp)]
         if not all(op.replaces_only_null for op in changes):
             return set()
-        quoted = FACTS[dialect.name]().quoted  # PostgreSQL's snapshot has the names with quotes
-        names = [(table, op) for op in changes for table in (op.table_name, quoted(op.table_name, op.schema))]
+        names = [(write(op.table_name, op.schema), op) for op in changes for write in self._writings()]
         return {f"{table}.{column}" for table, op in names for column in op.columns}
+
+    def _renamed(self, revision: Script) -> dict[str, str]:
+        """Return the new name of each table that the upgrade renames."""
+        return {
+            write(op.table_name, op.schema): write(op.new_table_name, op.schema)
+            for op in self._upgrade_of(revision)
+            if isinstance(op, RenameTableOp)
+            for write in self._writings()
+        }
+
+    def _upgrade_of(self, revision: Script) -> list[MigrateOperation]:
+        product = self.adapter.engine.dialect.name
+        return [operation.op for operation in Recordings().of(revision, product, "upgrade").upgrade]
+
+    def _writings(self) -> tuple[Callable[[str, str | None], str], ...]:
+        """Return how snapshots write the name of a table and its schema: PostgreSQL's have quotes, the others none."""
+        return (lambda name, _schema: name), FACTS[self.adapter.engine.dialect.name]().quoted
 
     def _irreversible_changes(self, before: Snapshot, after: Snapshot) -> dict[str, str]:
         """Return name and description in ``before`` of each object that changed and that no SQL can change back.

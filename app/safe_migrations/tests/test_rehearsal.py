@@ -162,6 +162,11 @@ BAD = {
     ),
     "table lost": ("op.drop_table('toy')", ONE_WAY, r"drops toy, which has 2 rows \(drop-table\)"),
     "column lost": ("op.drop_column('toy', 'note')", ONE_WAY, r"drops toy.note, which has 1 value \(drop-column\)"),
+    "column lost in a rename": (
+        "op.rename_table('toy', 'thing')\nop.drop_column('thing', 'note')",
+        ONE_WAY,
+        r"drops toy.note, which has 1 value \(drop-column\)",
+    ),
     "rows lost": (execute("DELETE FROM toy WHERE id = 1"), "pass", "deletes 1 of 2 rows of toy"),
     "values lost": (execute("UPDATE toy SET note = NULL"), "pass", "deletes 1 of 1 value of toy.note"),
     "values of a one-way revision": (
