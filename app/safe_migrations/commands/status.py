@@ -78,7 +78,7 @@ def _at_head(config: Config) -> bool:
         reviewed = [] if using.review == "off" else pending
         findings = _findings(script, reviewed, engine, using.online) if reviewed else []
         for step in pending:
-            _line("pending", f"{step.revision}, {step.doc}")
+            _line("pending", ", ".join(filter(None, (step.revision, step.doc))))
             for finding in findings:
                 if finding.revision == step.revision:
                     said = f"{finding.level}, acknowledged" if finding.acknowledged else finding.level

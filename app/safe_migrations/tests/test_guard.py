@@ -166,7 +166,7 @@ def test_version_table(project: Project, sql: Sql, backend: str, option: str) ->
     project.ok("upgrade")
     make = "op.create_table('t', sa.Column('id', sa.Integer(), primary_key=True))"
     project.write(*revision("a1", FIRST, make, "op.drop_table('t')"))
-    assert ["a1"] == [line.split()[1][:-1] for line in project.db("status").stdout.splitlines() if "pending" in line]
+    assert ["a1"] == [line.split()[1] for line in project.db("status").stdout.splitlines() if "pending" in line]
     assert ["a1"] == [line.split()[0] for line in project.db("rehearse").stdout.splitlines() if line.endswith(" ok")]
     assert f"-{FIRST}-" in project.ok("backup")
     assert "The database is at a1\n" in project.ok("upgrade")

@@ -221,7 +221,7 @@ def test_status(reviewed: Project) -> None:
     """The status shows the findings below each pending step."""
     reviewed.write(*revision("a1", "r0", DROP, "raise NotImplementedError"))
     told = [line.split(maxsplit=1) for line in reviewed.db("status").stdout.splitlines()]
-    assert ["blocks:", "drop-column, line 10"] == told[told.index(["pending", "a1, "]) + 1]
+    assert ["blocks:", "drop-column, line 10"] == told[told.index(["pending", "a1"]) + 1]
 
 
 INDEX_BLOCKS = "create-index-blocks-writes"

@@ -55,7 +55,7 @@ def test_at_head_of_branches_that_depend(project: Project) -> None:
     project.write(*revision("a1", FIRST, "pass"))
     project.write(*revision("p1", (), "pass", more='branch_labels = ("plugin",)\ndepends_on = "a1"'))
     project.ok("upgrade", "a1")
-    assert "p1, " in lines(project, 1)["pending"]
+    assert "p1" == lines(project, 1)["pending"]
     project.ok("upgrade", "heads")
     assert ("p1", "agree with the database") == (lines(project, 0)["revision"], lines(project, 0)["models"])
     project.ok("check")
