@@ -61,7 +61,7 @@ class Review:
         """
         revision = self.recorded(script)
         assurances = Assurances(getattr(script.module, "safety_assured", {}), self.codes)
-        self.tables.convention = self._convention_of(script)
+        self._begin(script)
         found = list(self._found(revision))
         found += self._judged(assurances, RuleContext(revision, "upgrade", WHOLE, self.tables))
         return [
@@ -76,7 +76,7 @@ class Review:
     def pass_by(self, script: Script) -> None:
         """Apply the operations of the script's upgrade() to the known tables, without a review."""
         revision = self.recordings.of(script, self.tables.facts.product, "upgrade")
-        self.tables.convention = self._convention_of(script)
+        self._begin(script)
         for operation in revision.upgrade:
             try:
                 self.tables.follow(operation)
@@ -86,8 +86,8 @@ class Review:
             self.tables.complete = False
         self.tables.assume_filled()
 
-    def _convention_of(self, script: Script) -> MetaData:
-        return MetaData() if script.revision in self.older else self.metadata
+    def _begin(self, script: Script) -> None:
+        self.tables.convention = MetaData() if script.revision in self.older else self.metadata
 
     def _found(self, revision: Revision) -> Iterator[Finding]:
         yield from self._judged(revision, RuleContext(revision, "upgrade", WHOLE, self.tables))
@@ -105,16 +105,14 @@ class Review:
         self, operations: Iterable[Operation], revision: Revision, direction: str, tables: KnownSchema
     ) -> Iterator[Finding]:
         for operation in operations:
-            yield from self._judged_and_followed(operation, RuleContext(revision, direction, operation, tables))
-
-    def _judged_and_followed(self, operation: Operation, context: RuleContext) -> Iterator[Finding]:
-        yield from self._judged(operation.op, context)
-        try:
-            context.tables.follow(operation)
-        except Exception as error:
-            context.tables.complete = False
-            fault = _fault("has an operation whose effect on the tables the review cannot work out", error)
-            yield _finding("not-inspectable", fault, WARNS, context)
+            context = RuleContext(revision, direction, operation, tables)
+            yield from self._judged(operation.op, context)
+            try:
+                tables.follow(operation)
+            except Exception as error:
+                tables.complete = False
+                fault = _fault("has an operation whose effect on the tables the review cannot work out", error)
+                yield _finding("not-inspectable", fault, WARNS, context)
 
     def _rules_for(self, kind: type, direction: str) -> list[Rule]:
         if (kind, direction) not in self._rules_by_class:
@@ -125,13 +123,14 @@ class Review:
 
     def _judged(self, subject: Any, context: RuleContext) -> Iterator[Finding]:
         rules = self._rules_for(type(subject), context.direction)
-        table = context.tables.of(subject) if rules else None
+        found = context.tables.of(subject) if rules else None
         for rule in rules:
-            if table is not None and not rule.new_tables and context.tables.is_new(*table):
+            table = None if rule.new_tables else found
+            if table is not None and context.tables.is_new(*table):
                 continue
             for problem in _problems(rule, subject, context):
                 level = problem.level or rule.level
-                if level is Level.BLOCKS and table and not rule.new_tables and context.tables.has_rows(*table) is False:
+                if level is Level.BLOCKS and table is not None and context.tables.has_rows(*table) is False:
                     level = Level.WARNS
                 yield _finding(rule.code, problem, level, context)
 
