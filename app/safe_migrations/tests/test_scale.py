@@ -1,6 +1,7 @@
 """What a command does grows with the number of tables that change, not with its square; and what a revision costs."""
 
 import cProfile
+import gc
 import pstats
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,3 +104,9 @@ def test_statements_after_set(project: Project, database: str) -> None:
     start, end = (found.index(f"SET SESSION foreign_key_checks = {number}") for number in (0, 1))
     expected = ["REPLACE INTO _migration_journal", "CREATE TABLE a", "REPLACE INTO _migration_journal", "CREATE VIEW v"]
     assert [] == different(expected, found[start + 1 : end])
+
+
+def test_collections(project: Project) -> None:
+    """In a process that has run a command, the garbage collector passes by the app and its packages."""
+    project.ok("current")
+    assert gc.get_freeze_count() > 100_000
