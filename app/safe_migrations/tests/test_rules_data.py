@@ -1,12 +1,14 @@
 """Rules about rows: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
+import json
+from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 from alembic.operations import ops
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from ..adapters.products import FACTS
@@ -15,7 +17,21 @@ from ..review.recorder import Operation
 from ..review.rules import RULES, RuleContext
 from ..review.rules.registry import WHOLE
 from .example.app.extensions import db
-from .support import Operating, Review, ReviewOn, found, levels, on_mysql, on_postgresql, on_servers
+from .support import (
+    FIRST,
+    Operating,
+    Project,
+    Review,
+    ReviewOn,
+    Sql,
+    found,
+    levels,
+    on_mysql,
+    on_postgresql,
+    on_servers,
+    revision,
+    rows,
+)
 
 NEW = "op.create_table('pet', sa.Column('id', sa.Integer(), primary_key=True), sa.Column('name', sa.String(9)))\n"
 ADDED = "op.execute('ALTER TABLE pet ADD a INT')\n"
@@ -42,6 +58,32 @@ USER = "user = sa.table('user', sa.column('id'), sa.column('email'))\n"
 def test_unbounded(review: Review, up: str, expected: int) -> None:
     """However it is written; not of a table that the same run makes."""
     assert expected == len(found(review(up, "mysql"), "unbounded-data-change"))
+
+
+def test_all_rows_of_a_new_column(review: Review) -> None:
+    """On SQLite, where other sessions wait for the whole run anyway, only old values matter: a new column has none."""
+    up = "op.add_column('pet', sa.Column('a', sa.Integer(), server_default='0', nullable=False))\n"
+    up += "op.execute('UPDATE pet SET a = id')"
+    for product, expected in (("sqlite", 0), ("postgresql", 1)):
+        assert expected == len(found(review(up, product), "unbounded-data-change"))
+    assert 1 == len(found(review(up.replace("SET a", "SET b"), "sqlite"), "unbounded-data-change"))
+
+
+@pytest.mark.parametrize("update", ["op.execute(\"UPDATE pet SET name = 'x'\")", "op.backfill('pet', {'name': 'x'})"])
+def test_suggested_backfill_without_null(project: Project, engine: Engine, sql: Sql, update: str) -> None:
+    """For a column that is never NULL, it selects the rows that have another value."""
+    project.ok("upgrade")
+    sql(
+        "CREATE TABLE pet (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR(9) NOT NULL)",
+        "INSERT INTO pet VALUES (1, 'a')",
+    )
+    project.write(*revision("b1", FIRST, update, "raise NotImplementedError"))
+    (finding,) = json.loads(project.db("review", "--format", "json").stdout)
+    line = dedent(finding["instead"].partition("\n")[2])
+    assert "IS NOT NULL" not in line
+    project.write(*revision("b1", FIRST, line, "raise NotImplementedError"))
+    project.ok("upgrade")
+    assert [("x",)] == rows(engine, "SELECT name FROM pet")
 
 
 @on_servers

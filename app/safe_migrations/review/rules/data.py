@@ -27,11 +27,15 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
         return None
     if isinstance(op, BackfillOp):
         return _overwritten(op, context)
-    what = f"{VERBS[op.verb]} all rows of {op.table_name} at once; each row stays locked until the last one is done"
+    alone = context.facts.locks_out_writers
+    if alone and _fills_new_columns(op, context):
+        return None
+    what = f"{VERBS[op.verb]} all rows of {op.table_name} at once; "
+    what += "the old values are lost" if alone else "each row stays locked until the last one is done"
     words = [word for each in statements(op.text, context.facts) for word in each.keywords.split(" ")]
     if context.facts.pipes_are_or and "||" in words:
         what += "; its || is OR on this database, unless sql_mode has PIPES_AS_CONCAT: use concat() to join texts"
-    if line := as_backfill(op.text, context.facts):
+    if line := as_backfill(op.text, context.facts, _never_null(op, context)):
         return Problem(
             what, f"say which rows, and change them in batches, in a separate revision if this one does more:\n{line}"
         )
@@ -47,23 +51,36 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
     some = some or f"DELETE FROM {context.table_sql(op)} WHERE {key} BETWEEN 1 AND 1000"
     return Problem(
         what,
-        "for many rows, write a script outside the migrations that commits after each batch, because rows stay locked"
-        f" until the commit; for few, select them with a WHERE:\n{execute(some)}",
+        "for many rows, write a script outside the migrations that commits after each batch, because"
+        f" {'other sessions cannot write' if alone else 'rows stay locked'} until the commit; for few, select them with"
+        f" a WHERE:\n{execute(some)}",
     )
 
 
 def _overwritten(op: BackfillOp, context: RuleContext) -> Problem | None:
     """Return the problem of a backfill of all rows, unless only columns get values that are new and have none yet."""
     columns = [context.tables.column(op.table_name, name, op.schema) for name in op.columns]
-    if all(column is not None and column.unfilled for column in columns):
+    if all(column is not None and column.unfilled for column in columns) or _fills_new_columns(op, context):
         return None
-    line = as_backfill(op, context.facts)
+    line = as_backfill(op, context.facts, _never_null(op, context))
     where = f":\n{line}" if line else f", such as where=sa.column({op.columns[0]!r}).is_(None)"
     return Problem(
         f"overwrites {' and '.join(op.columns)} in all rows of {op.table_name}; the old values are lost, as are those"
         " that running code has written",
         f"say which rows{where}",
     )
+
+
+def _fills_new_columns(op: ChangeRowsOp, context: RuleContext) -> bool:
+    """Return True if the operation sets only columns that the same revision adds, so that no old value is lost."""
+    added = {(each.schema, each.table_name, each.column.name) for each in context.revision_ops(ops.AddColumnOp)}
+    return bool(op.columns) and added.issuperset((op.schema, op.table_name, name) for name in op.columns)
+
+
+def _never_null(op: ChangeRowsOp, context: RuleContext) -> set[str]:
+    """Return the columns that the operation sets and that certainly have no NULL."""
+    columns = [context.tables.column(op.table_name, name, op.schema) for name in op.columns]
+    return {column.name for column in columns if column is not None and column.nullable is False}
 
 
 @rule(BLOCKS, Revision, on=SERVERS, directions=BOTH)

@@ -4,7 +4,7 @@ import re
 import shlex
 import warnings
 from ast import literal_eval
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
@@ -138,12 +138,12 @@ def backfill(
     )
 
 
-def as_backfill(update: str | BackfillOp, facts: Facts) -> str:
+def as_backfill(update: str | BackfillOp, facts: Facts, never_null: Collection[str] = ()) -> str:
     """Return the line of Python that runs an UPDATE of all rows in batches, where that changes a value.
 
-    These are the rows where a column has another value than before, if that is made of the column itself, and else
-    those where it is NULL. Values keep the text that they have in the script. Return an empty string for an UPDATE with
-    several tables, parameters, or clauses besides SET and WHERE.
+    These are the rows where a column has another value than before, if that is made of the column itself or the column
+    is one of ``never_null``, and else those where it is NULL. Values keep the text that they have in the script. Return
+    an empty string for an UPDATE with several tables, parameters, or clauses besides SET and WHERE.
     """
     from sqlglot import exp
 
@@ -155,8 +155,9 @@ def as_backfill(update: str | BackfillOp, facts: Facts) -> str:
     constants: dict[str, str] = {}
     if isinstance(update, BackfillOp):
         constants = {name: repr(value) for name, value in update.values.items() if _is_constant(value)}
-        update = replace(update, where=None, values={**update.values, **dict.fromkeys(constants)})
-        update = update.sql(facts.sql_dialect)
+        compared = {name for name in never_null if isinstance(update.values.get(name), str | int | float)}
+        values = {**update.values, **dict.fromkeys(constants.keys() - compared)}
+        update = replace(update, where=None, values=values).sql(facts.sql_dialect)
     try:
         tree, words = tree_of(update, facts), next(statements(update, facts))
         found = find(words, r"UPDATE {table} SET (?P<values>.*?)(?: WHERE .*)?")
@@ -166,11 +167,12 @@ def as_backfill(update: str | BackfillOp, facts: Facts) -> str:
         if len(list(tree.find_all(exp.Table))) != 1 or tree.find(exp.TableAlias, exp.Placeholder, exp.Query):
             return ""
         table, schema = table_in(tree.this, facts)
-        values, where = {}, []
+        texts, where = {}, []
         for each, part in zip(tree.expressions, found.part("values").parts(), strict=True):
             name, sql = name_of(each.this, facts), part.part(part.keywords.split(" ").index("=") + 1).text
-            values[name], quoted = sql, facts.quoted(name)
-            if name not in {name_of(column, facts) for column in each.expression.find_all(exp.Column)}:
+            texts[name], quoted = sql, facts.quoted(name)
+            own = {name_of(column, facts) for column in each.expression.find_all(exp.Column)}
+            if name not in {*own, *never_null}:
                 where.append(f"{quoted} IS NULL")
             elif isinstance(each.expression, exp.Binary | exp.Predicate | exp.Not):
                 where.append(facts.differ_sql(quoted, f"({sql})"))
@@ -178,7 +180,7 @@ def as_backfill(update: str | BackfillOp, facts: Facts) -> str:
                 where.append(facts.differ_sql(quoted, sql))
     except Unread:
         return ""
-    return backfill(table, schema, values, " OR ".join(where), constants)
+    return backfill(table, schema, texts, " OR ".join(where), constants)
 
 
 def _is_constant(value: Any) -> bool:
