@@ -149,6 +149,42 @@ def test_check(review_on: ReviewOn, condition: str) -> None:
     assert [(3, 1, 1, "b")] == pasted_query(finding)
 
 
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("c IS NULL OR (c >= 0 AND c < b)", []),
+        ("c BETWEEN 0 AND 9", []),
+        ("c > 3 AND NOT c IN (5, 6)", []),
+        ("(id IS NULL) <> (c IS NULL)", []),
+        ("(id IS NULL) = (c IS NULL)", ["warns"]),
+        ("c IS NOT NULL", ["warns"]),
+        ("coalesce(c, 1) > 1", ["warns"]),
+        ("c > 3 OR a > 3", ["warns"]),
+    ],
+)
+def test_check_of_a_new_column(review_on: ReviewOn, database: str, condition: str, expected: list[str]) -> None:
+    """A new column is NULL in all rows, which most conditions accept; the database agrees."""
+    added = "op.add_column('pet', sa.Column('c', sa.Integer()))\nwith op.batch_alter_table('pet') as batch_op:\n"
+    made = f"{added}    batch_op.create_check_constraint('ck', {condition!r})"
+    pet = PET.replace("INT PRIMARY", "INT NOT NULL PRIMARY")
+    assert expected == levels(review_on(made, pet, "INSERT INTO pet VALUES (1, 2, 1, 'b')"), "add-check")
+    query = sa.text(f"SELECT count(*) FROM (SELECT pet.*, a + NULL AS c FROM pet) t WHERE NOT ({condition})")
+    with db.engine.connect() as connection:
+        assert expected or connection.scalar(query) == 0
+
+
+@on_postgresql
+def test_validated_at_once(review_on: ReviewOn) -> None:
+    """VALIDATE CONSTRAINT beside what adds the constraint scans under its lock; after an autocommit block not."""
+    made = "op.create_check_constraint('ck', 'pet', 'a > 0', postgresql_not_valid=True)\n"
+    validate = "op.execute('ALTER TABLE pet VALIDATE CONSTRAINT ck_pet_ck')"
+    row = "INSERT INTO pet VALUES (1, 1, 1, 'b')"
+    assert ["blocks"] == levels(review_on(made + validate, PET, row), "constraint-scan-blocks")
+    assert [] == found(review_on(made.replace("'ck'", "'other'") + validate), "constraint-scan-blocks")
+    block = f"with op.get_context().autocommit_block():\n    {validate}"
+    assert [] == found(review_on(made + block), "constraint-scan-blocks")
+
+
 @on_sqlite
 @pytest.mark.parametrize(
     ("made", "code", "found_later"),

@@ -226,10 +226,19 @@ class MySQLFacts(Facts):
         )
 
     def kind(self, type_: TypeEngine[Any] | None) -> Kind | None:
-        """Return the Kind of a type in this database, also a SET; None if type_ is None or cannot be written here."""
+        """Return the Kind of a type in this database, also a SET; None if type_ is None or cannot be written here.
+
+        TEXT(M) and BLOB(M) are the smallest type of their family that holds M characters or bytes (manual, "The BLOB
+        and TEXT Types").
+        """
         if isinstance(type_, SET):
             return Kind("set", values=frozenset(type_.values), in_order=tuple(type_.values))
-        return super().kind(type_)
+        kind = super().kind(type_)
+        if kind is None or not (sized := re.match(r"(TEXT|BLOB)\((\d+)\)", text := self.spelled(type_))):
+            return kind
+        size = int(sized[2]) * (BYTES.get(_charset(text), 4) if sized[1] == "TEXT" else 1)
+        kinds = [MYSQL_KINDS[f"{prefix}{sized[1]}"] for prefix in ("TINY", "", "MEDIUM", "LONG")]
+        return next(each for each in kinds if size <= each.size)
 
     def _stored(self, type_: TypeEngine[Any] | None) -> tuple[Kind, str] | None:
         """Return the Kind of a type, and the character set that it names or else utf8mb4.
@@ -237,19 +246,19 @@ class MySQLFacts(Facts):
         Return None if the type is None or cannot be written here.
         """
         kind = self.kind(type_)
-        if kind is None:
-            return None
-        text = self.spelled(type_)
-        found = CHARSET.search(text)
-        if re.match(r"(TEXT|BLOB)\(", text):  # a size there only chooses the type
-            kind = replace(kind, size=65_535)
-        return kind, (found[1] or found[2] if found else DEFAULT_CHARSET).lower()
+        return None if kind is None else (kind, _charset(self.spelled(type_)))
 
     def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
         """Return the statement that renames an index or a unique constraint, which is an index; empty for a CHECK."""
         if kind == "ck":
             return ""
         return f"ALTER TABLE {self.quoted(table, schema)} RENAME INDEX {self.quoted(old)} TO {self.quoted(new)}"
+
+
+def _charset(text: str) -> str:
+    """Return the character set that a type names, or else utf8mb4."""
+    found = CHARSET.search(text)
+    return (found[1] or found[2] if found else DEFAULT_CHARSET).lower()
 
 
 class MariaDBFacts(MySQLFacts):

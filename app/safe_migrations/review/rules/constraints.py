@@ -85,9 +85,19 @@ def add_check(subject: Any, context: RuleContext) -> Problem | None:
         return _if_violated(f"adds {_shown(op)}; {consequence}", query, context)
     others = [*context.tables.table(op.table_name, op.schema).checks.values(), *_dropped_here(op, Check, context)]
     is_same = (check.valid and _is_same(check.condition, condition, context) for check in others)
-    if any(is_same) and not context.tables.finds(query):
+    if (_accepts_new_columns(op, condition, context) or any(is_same)) and not context.tables.finds(query):
         return None
     return _if_found(f"adds {_shown(op)}", f"if {violate}", f"because {violate}", query, context)
+
+
+def _accepts_new_columns(op: ops.CreateCheckConstraintOp, condition: str, context: RuleContext) -> bool:
+    """Return True if the condition is about columns that are new, and accepts that they are NULL in all rows."""
+    known = context.tables.table(op.table_name, op.schema).columns.values()
+    if not (unfilled := {each.name for each in known if each.unfilled}):
+        return False
+    from ..sql.trees import accepts  # its library takes its time to load
+
+    return accepts(condition, unfilled, {each.name for each in known if each.nullable is False}, context.facts)
 
 
 def _is_unfilled(op: Any, columns: Iterable[Any], context: RuleContext) -> bool:
@@ -263,6 +273,21 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
         if isinstance(made, ops.CreateForeignKeyOp) and context.tables.is_partitioned(where, schema):
             instead = REHEARSE
         yield Problem(f"adds {_shown(made)}, which blocks {locks} while all rows are scanned", instead)
+
+
+@rule(BLOCKS, CommandOp, on=POSTGRESQL, locks=True, code="constraint-scan-blocks")
+def validated_at_once(op: CommandOp, context: RuleContext) -> Problem | None:
+    """Report VALIDATE CONSTRAINT in the revision that adds the constraint, whose lock stays until the revision ends."""
+    if op.words != "VALIDATE CONSTRAINT" or context.operation.autocommit:
+        return None
+    added = context.revision_ops(ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp)
+    if ((op.table_name, op.schema), op.name) not in [(table_of(each), str(name_for(each, context))) for each in added]:
+        return None
+    return Problem(
+        f"validates constraint {op.name} of {op.table_name} in the revision that adds it; the lock of adding it blocks"
+        " other sessions while all rows are scanned",
+        f"validate it in the next revision:\n{execute(op.text)}",
+    )
 
 
 @rule(BLOCKS, *UNIQUE, ops.AddColumnOp, on=POSTGRESQL, locks=True)

@@ -1,14 +1,17 @@
 """Syntax trees of SQL, as sqlglot parses it, and the names of tables and columns in these trees."""
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.simplify import simplify
 
 from ...adapters.facts import Facts
 
 CONSTANTS = (exp.Literal, exp.Neg, exp.Boolean, exp.Null)
+COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Like, exp.In, exp.Between)
 
 
 class Unread(Exception):  # noqa: N818  # not an error: the statement becomes an operation that says so
@@ -49,6 +52,32 @@ def expression_of(sql: str, facts: Facts) -> Any:
         elif isinstance(node, exp.Anonymous):
             node.set("this", name)
     return select.expressions[0] if len(select.expressions) == 1 else sql
+
+
+def accepts(condition: str, null: Collection[str], never_null: Collection[str], facts: Facts) -> bool:
+    """Return True if a CHECK certainly accepts rows with NULL in the columns ``null``, and none in ``never_null``.
+
+    It accepts a row for which the condition is true or NULL. A comparison with NULL is NULL.
+    """
+
+    def known(node: Any) -> Any:
+        is_null = isinstance(node, exp.Is) and isinstance(node.expression, exp.Null)
+        if is_null and isinstance(node.this, exp.Column) and node.this.name in never_null:
+            return exp.true() if node.args.get("negate") else exp.false()
+        return exp.null() if isinstance(node, exp.Column) and node.name in null else node
+
+    tree = expression_of(condition, facts)
+    if isinstance(tree, str):
+        return False
+    tree = simplify(exp.select(tree.transform(known)))
+    for node in list(tree.find_all(*COMPARISONS)):
+        operands = node.this, node.args.get("expression")
+        if any(isinstance(each, exp.Null) for each in operands):
+            node.replace(exp.null())
+        elif all(isinstance(each, exp.Boolean) for each in operands) and isinstance(node, exp.EQ | exp.NEQ):
+            node.replace(exp.convert((operands[0] == operands[1]) is isinstance(node, exp.EQ)))
+    unknown = exp.and_(exp.null(), exp.true())  # how simplify() writes NULL
+    return simplify(tree).expressions[0] in (exp.true(), exp.null(), unknown)
 
 
 def name_of(node: Any, facts: Facts) -> str:
