@@ -26,7 +26,7 @@ ENDS = re.compile(
 
 
 class Ended(Enum):
-    """How a script has ended its transaction, in words."""
+    """The ways in which a script ends its transaction, in words."""
 
     POSTPONED_COMMIT = "commit()"
     COMMIT = "a commit"

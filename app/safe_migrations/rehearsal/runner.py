@@ -141,7 +141,8 @@ class Rehearsal:
             return None
         upgraded = self.snapshot()
         report.after = upgraded.count
-        lost = list(losses(before, upgraded, self._renamed(revision)))
+        operations = self._upgrade_of(revision)
+        lost = list(losses(before, upgraded, self._renamed(operations)))
         without_downgrade = not hasattr(revision.module, "downgrade")
         reason = "it has no downgrade()" if without_downgrade else irreversible_reason(Path(revision.path))
         if reason is not None:
@@ -163,7 +164,7 @@ class Rehearsal:
         report.notes += [f"{name} was NOT NULL, and is nullable after the downgrade" for name in nullable]
         changed = differences(before.objects, {**back.objects, **irreversible, **nullable})
         report.faults += [f"after its downgrade {each}" for each in changed if each not in tolerated]
-        kept = {loss.name for loss in lost} | self._filled(revision)
+        kept = {loss.name for loss in lost} | self._filled(operations)
         _report_rows(not_restored(before, back, kept), revision, report)
         if self._run(revision, report, "second upgrade") is None:
             return None
@@ -171,22 +172,22 @@ class Rehearsal:
         report.faults += [f"after its second upgrade {name}" for name in differences(upgraded.objects, again.objects)]
         return again
 
-    def _filled(self, revision: Script) -> set[str]:
+    def _filled(self, operations: list[MigrateOperation]) -> set[str]:
         """Return the columns in which the upgrade only replaces NULL, by op.backfill(), if it changes no other rows.
 
         No downgrade has to restore NULL there: a database at the revision before may have these values.
         """
-        changes = [op for op in self._upgrade_of(revision) if isinstance(op, ChangeRowsOp)]
+        changes = [op for op in operations if isinstance(op, ChangeRowsOp)]
         if not all(op.replaces_only_null for op in changes):
             return set()
         names = [(write(op.table_name, op.schema), op) for op in changes for write in self._writings()]
         return {f"{table}.{column}" for table, op in names for column in op.columns}
 
-    def _renamed(self, revision: Script) -> dict[str, str]:
+    def _renamed(self, operations: list[MigrateOperation]) -> dict[str, str]:
         """Return the new name of each table that the upgrade renames."""
         return {
             write(op.table_name, op.schema): write(op.new_table_name, op.schema)
-            for op in self._upgrade_of(revision)
+            for op in operations
             if isinstance(op, RenameTableOp)
             for write in self._writings()
         }

@@ -945,7 +945,7 @@ def test_overwritten(review: Review, up: str, expected: list[str]) -> None:
     [
         (
             "op.backfill('user', {'extra': {'a': [1]}, 'email': None})",
-            "op.backfill('user', {'extra': {'a': [1]}, 'email': None}, where='extra IS NULL OR email IS NULL')",
+            "op.backfill('user', {'extra': {'a': [1]}, 'email': None}, where='extra IS NULL OR email IS NOT NULL')",
         ),
         (
             "op.execute(\"UPDATE pet SET a = b || '!'\")",

@@ -1,5 +1,6 @@
 """Rules about columns: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -113,6 +114,32 @@ def test_add_not_null_column(review_on: ReviewOn) -> None:
     filled = "op.add_column('user', sa.Column('age', sa.Integer(), sa.Computed('id + 1'), nullable=False))"
     assert [] == levels(review_on(filled), "add-not-null-column")
     assert [] == levels(review_on(ADD_AGE, "DELETE FROM {user}"), "add-not-null-column")
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "expected"),
+    [
+        ("nullable=False, server_default='0'", "server_default=None", ["warns"]),
+        ("nullable=True", "nullable=False", ["warns"]),
+        ("nullable=True, server_default='0'", "nullable=False, existing_server_default='0'", []),
+        ("nullable=True", "nullable=False, server_default='0'", []),
+        ("nullable=True, server_default='0'", "server_default=None", []),
+    ],
+)
+def test_new_column_required(
+    review_on: ReviewOn, operating: Operating, column: str, change: str, expected: list[str]
+) -> None:
+    """In the end, running code that does not know the new column can insert a row, or it is reported."""
+    connection, op = operating
+    up = f"op.add_column('user', sa.Column('age', sa.Integer(), {column}))\n"
+    up += "op.execute(sa.table('user', sa.column('age')).update().values(age=1))\n"
+    up += "with op.batch_alter_table('user') as batch:\n"
+    up += f"    batch.alter_column('age', existing_type=sa.Integer(), {change})"
+    assert expected == levels(review_on(up), "add-not-null-column")
+    exec(up, {"op": op, "sa": sa})
+    user = sa.table("user", *map(sa.column, ("id", "username", "email")))
+    with pytest.raises(DBAPIError) if expected else nullcontext():
+        connection.execute(user.insert().values(id=9, username="z", email="z"))
 
 
 @not_on_mysql

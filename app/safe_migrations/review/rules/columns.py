@@ -120,6 +120,26 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
     )
 
 
+@rule(WARNS, ops.AlterColumnOp, code="add-not-null-column")
+def new_column_required(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
+    """Report a column that the revision adds and then makes NOT NULL without a default: running code inserts rows."""
+    known = context.column(op)
+    added = {(each.schema, each.table_name, each.column.name) for each in context.revision_ops(ops.AddColumnOp)}
+    if known is None or (op.schema, op.table_name, op.column_name) not in added:
+        return None
+    nullable = known.nullable if op.modify_nullable is None else op.modify_nullable
+    default = known.default if op.modify_server_default is False else op.modify_server_default
+    if nullable is not False or default is not None or known.auto_increment:
+        return None
+    if (known.nullable, known.default) == (False, None):  # it was so before, which add_not_null_column() reports
+        return None
+    return Problem(
+        f"adds column {op.table_name}.{op.column_name} and makes it NOT NULL without a default; running code, which"
+        " does not know the column, can then insert no rows",
+        "leave this to a revision of the next release, when all running code sets the column:\n" + context.python(op),
+    )
+
+
 @rule(BLOCKS, ops.AlterColumnOp)
 def set_not_null(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a column that becomes NOT NULL, which fails on existing NULLs, and later when code inserts NULL.

@@ -60,7 +60,7 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
 def _overwritten(op: BackfillOp, context: RuleContext) -> Problem | None:
     """Return the problem of a backfill of all rows, unless only columns get values that are new and have none yet."""
     columns = [context.tables.column(op.table_name, name, op.schema) for name in op.columns]
-    if all(column is not None and column.unfilled for column in columns) or _fills_new_columns(op, context):
+    if all(column is not None and column.unfilled for column in columns):
         return None
     line = as_backfill(op, context.facts, _never_null(op, context))
     where = f":\n{line}" if line else f", such as where=sa.column({op.columns[0]!r}).is_(None)"

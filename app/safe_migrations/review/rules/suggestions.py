@@ -152,7 +152,7 @@ def as_backfill(update: str | BackfillOp, facts: Facts, never_null: Collection[s
     from ..sql.trees import Unread, name_of, tree_of
     from ..sql.trees import table_of as table_in
 
-    constants: dict[str, str] = {}
+    constants, compared = dict[str, str](), set[str]()
     if isinstance(update, BackfillOp):
         constants = {name: repr(value) for name, value in update.values.items() if _is_constant(value)}
         compared = {name for name in never_null if isinstance(update.values.get(name), str | int | float)}
@@ -174,6 +174,8 @@ def as_backfill(update: str | BackfillOp, facts: Facts, never_null: Collection[s
             own = {name_of(column, facts) for column in each.expression.find_all(exp.Column)}
             if name not in {*own, *never_null}:
                 where.append(f"{quoted} IS NULL")
+            elif name in constants.keys() - compared:
+                where.append(f"{quoted} IS NOT NULL")
             elif isinstance(each.expression, exp.Binary | exp.Predicate | exp.Not):
                 where.append(facts.differ_sql(quoted, f"({sql})"))
             else:

@@ -6,7 +6,7 @@ from alembic import op
 revision = "backfill_of_all_rows"
 down_revision = "base0"
 
-databases = ("sqlite", "mysql", "mariadb", "postgresql")
+databases = ("mysql", "mariadb", "postgresql")
 codes = ("unbounded-data-change",)
 
 
