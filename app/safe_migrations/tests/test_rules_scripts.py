@@ -43,6 +43,8 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
         ("DROP VIEW a, b", ["warns", "warns"]),
         ("DROP TRIGGER t ON pet", ["warns"]),
         ("DROP VIEW a; CREATE VIEW a AS SELECT 1", []),
+        ("ALTER TYPE kind RENAME TO \"kind_old\"; CREATE TYPE kind AS ENUM ('a'); DROP TYPE kind_old", []),
+        ("ALTER TYPE kind RENAME TO kind_older; DROP TYPE kind_old", ["warns"]),
         ("DO $$ BEGIN DELETE FROM pet; END $$", ["warns"]),
         ("CALL p()", ["warns"]),
         ("COPY pet FROM PROGRAM 'id'", ["warns"]),

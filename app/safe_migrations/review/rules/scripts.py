@@ -87,8 +87,11 @@ def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
             instead += execute(without)
         also = "which drops everything that depends on it, too" if op.cascade else "which deletes the data in it"
         return Problem(f"{what}, {also}", instead, BLOCKS)
-    create = f"CREATE {kind}"
-    if any((each.words, each.name) == (create, op.name) for each in context.revision_ops(CommandOp)):
+    others: list[CommandOp] = context.revision_ops(CommandOp)
+    if any((each.words, each.name) == (f"CREATE {kind}", op.name) for each in others):
+        return None
+    renamed = rf'\bRENAME\s+TO\s+"?{re.escape(op.name or name)}"?[\s;]*'  # no running code uses the new name
+    if any(re.search(f"{renamed}$", each.text, re.IGNORECASE) for each in others):
         return None
     return Problem(f"{what}, which running code may still use", instead)
 
