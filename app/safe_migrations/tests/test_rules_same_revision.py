@@ -377,10 +377,14 @@ def test_left_over_table(review: Review) -> None:
         ("sa.Text()", []),
         ("sa.Enum('a', 'b')", []),
         ("sa.String().with_variant(sa.String(9), 'mysql', 'mariadb')", []),
+        ("sa.String(65536)", ["blocks"]),
+        ("sa.String(16383)", []),
+        ("sa.Text(65536)", []),
+        ("sa.String(65536).with_variant(sa.String(9), 'mysql', 'mariadb')", []),
     ],
 )
 def test_string_without_length(review: Review, product: str, type_: str, expected: list[str]) -> None:
-    """A string without a length is refused by MySQL and MariaDB, where the type has no length of its own for them."""
+    """A string without a length, or with one above a row's, is refused; not one with another type for these two."""
     body = f"op.add_column('user', sa.Column('note', {type_}))"
     assert expected == levels(review(body, product), "string-without-length")
 

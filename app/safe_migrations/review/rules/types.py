@@ -266,12 +266,21 @@ def json_column(op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, con
 def string_without_length(
     op: ops.CreateTableOp | ops.AddColumnOp | ops.AlterColumnOp, context: RuleContext
 ) -> Iterator[Problem]:
-    """Report a VARCHAR without a length, which always fails: MySQL and MariaDB have no default length."""
+    """Report a VARCHAR without a length, or with one that no row can have: both always fail.
+
+    MySQL and MariaDB have no default length; a row has at most 65,535 bytes (manual, "Limits on Table Column Count").
+    """
     for name, type_ in _columns(op):
+        kind = context.facts.kind(type_)
         if isinstance(type_, String) and spelled(type_, context.facts.dialect) is None:
             yield Problem(
                 f"makes {op.table_name}.{name} a string without a length, which MySQL and MariaDB refuse",
                 "give it a length, or use sa.Text(), in the model too:\n" + _of_type(op, name, String(255), context),
+            )
+        elif kind and (kind.family, kind.stored) == ("text", "with its length") and kind.size > LONGEST_VARCHAR:
+            yield Problem(
+                f"makes {op.table_name}.{name} a string of {kind.size:.0f} characters, more than a row can have",
+                "use sa.Text(), in the model too:\n" + _of_type(op, name, Text(int(kind.size)), context),
             )
 
 
