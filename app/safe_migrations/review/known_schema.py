@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from alembic.operations import ops
 from sqlalchemy import (
     CheckConstraint,
+    Column,
     ColumnElement,
     Computed,
     Connection,
@@ -236,6 +237,8 @@ class KnownSchema:
         """
         self.complete = True
         """Whether the effects of all operations so far could be applied."""
+        self.types: list[str] = []
+        """The names of enum types in operations so far, and the SQL of commands about types: see lacks_type()."""
 
     def begin_run(self) -> None:
         """Begin another run, in which is_new() returns False for the tables created so far."""
@@ -258,7 +261,7 @@ class KnownSchema:
         """
         copy = KnownSchema(self.facts, self.connection, self.reads_rows)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
-        copy.complete, copy.convention = self.complete, self.convention
+        copy.complete, copy.convention, copy.types = self.complete, self.convention, [*self.types]
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
@@ -289,6 +292,18 @@ class KnownSchema:
         is_unique = not any(each == table and where != schema for where, each in both)  # without schema, it may be that
         certain = known.whole and is_unique and self.complete and None not in self.written
         return certain and name.lower() not in map(str.lower, known.columns)
+
+    def lacks_type(self, name: str, query: Select[Any]) -> bool:
+        """Return True if it is certain that there is no type ``name``, which ``query`` finds in the database.
+
+        No operation so far may have named it. Without a database, operations have to have created all tables.
+        """
+        word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+        if not self.complete or None in self.written or any(map(word.search, self.types)):
+            return False
+        if self.connection is not None:
+            return self.first(query) == ()
+        return all(known.created for known in self.known.values() if known.columns)
 
     def table(self, name: str, schema: str | None = None) -> KnownTable:
         """Return the known columns, constraints and indexes of the table; an empty KnownTable if nothing is known."""
@@ -405,6 +420,7 @@ class KnownSchema:
         """Apply the operation to the known tables; on SQLite, remember it, so that trial() can run it."""
         if self.facts.rebuilds:
             self.followed.append((operation, self.convention))
+        self.types += _types_in(operation.op, self.facts)
         self.apply(operation.op)
         if isinstance(operation.op, ops.CreateTableOp) and operation.statement is not None:
             self.table(operation.op.table_name, operation.op.schema).whole = False  # AS SELECT and the like add columns
@@ -557,6 +573,22 @@ def in_new_names(value: Any, columns: Mapping[str, str]) -> Any:
         return value
     names = "|".join(map(re.escape, columns))
     return re.sub(rf"'(?:[^']|'')*'|(?<!\w)(?:{names})(?!\w)", lambda found: columns.get(found[0], found[0]), value)
+
+
+def _types_in(op: ops.MigrateOperation, facts: Facts) -> list[str]:
+    """Return the names of the enum types of the operation's columns, or the SQL of a command about a type."""
+    match op:
+        case CommandOp() if re.search(r"\b(TYPE|DOMAIN)\b", op.words):
+            return [op.text]
+        case ops.CreateTableOp():
+            kinds = [each.type for each in op.columns if isinstance(each, Column)]
+        case ops.AddColumnOp():
+            kinds = [op.column.type]
+        case ops.AlterColumnOp():
+            kinds = [each for each in (op.existing_type, op.modify_type) if each is not None]
+        case _:
+            return []
+    return [str(enum.name) for enum in map(facts.enum_type, kinds) if enum is not None]
 
 
 def _copy(known: Known) -> Known:

@@ -364,7 +364,9 @@ def test_instead(live: Live, code: str, more: str | None, case: str) -> None:
             more_columns = "" if lines.startswith("sa.Column") else "sa.Column('select', sa.Integer()), "
             lines = f"op.create_table('new', sa.Column('no', sa.Integer(), primary_key=True), {more_columns}{lines})"
         run.append(
-            script_of(lines)
+            pasted(run.pop(), finding, words, lines)
+            if run and "end of downgrade()" in words
+            else script_of(lines)
             if run or code == "imports-app-models" or "the drop and the add" in words
             else pasted(script, finding, words, lines)
         )

@@ -290,6 +290,54 @@ def test_enum_value(review: Review, up: str, expected: int) -> None:
     assert [] == found(findings, "change-type")
 
 
+ADD_KIND = f"op.add_column('user', sa.Column('kind', {KIND}))"
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("", ["kind"]),
+        ("op.execute(\"CREATE TYPE kind_of_pet AS ENUM ('a')\")", ["kind"]),
+        (PET_KIND.format(KIND), []),
+        (f"{PET_KIND.format(KIND)}\nop.drop_table('pet')", []),
+        (f"{KIND}.create(op.get_bind(), checkfirst=True)", []),
+        ("op.execute(\"CREATE TYPE public.Kind AS ENUM ('cat', 'dog')\")", []),
+        ("op.execute('ALTER TYPE pet_kind RENAME TO kind')", []),
+        (
+            "op.execute(\"DO $$ BEGIN CREATE TYPE kind AS ENUM ('a'); END $$\")",
+            [],
+        ),
+        (f"op.alter_column('user', 'email', existing_type={KIND}, nullable=True)", []),
+        ("op.add_column('older', sa.Column('a', sa.Integer()))", []),
+        ("print(sa.inspect(op.get_bind()).get_enums())", []),
+    ],
+)
+def test_missing_types(review: Review, before: str, expected: list[str]) -> None:
+    """A new column needs the type of its enum, once; not where an operation may have created it, or tables are old."""
+    findings = found(review(f"{before}\n{ADD_KIND}\n{ADD_KIND}", "postgresql"), "missing-object")
+    assert [(True, f"its enum type {name} does") for name in expected] == [
+        (each.fails, text) for each in findings if (text := "its enum type kind does") in each.message
+    ]
+    assert [] == found(review(f"{before}\n{ADD_KIND}", "mysql"), "missing-object")
+
+
+@on_postgresql
+def test_missing_types_on_a_server(operating: Operating, review_on: ReviewOn) -> None:
+    """A new column creates no type, nor does a batch that rebuilds its table; one that the database has is found."""
+    connection, op = operating
+    for recreate in ("auto", "always"):
+        with (
+            pytest.raises(DBAPIError, match='type "kind" does not exist'),
+            op.batch_alter_table("user", recreate=recreate) as batch,
+        ):
+            batch.add_column(sa.Column("kind", sa.Enum("cat", name="kind")))
+        connection.rollback()
+    assert ["blocks"] == levels(review_on(ADD_KIND), "missing-object")
+    assert [] == levels(
+        review_on(ADD_KIND, "CREATE SCHEMA zoo", "CREATE TYPE zoo.kind AS ENUM ('cat')"), "missing-object"
+    )
+
+
 @pytest.mark.parametrize(
     ("backend", "before", "statement", "error"),
     [

@@ -60,6 +60,10 @@ class PostgreSQLFacts(Facts):
         oid = func.to_regclass(self.quoted(table_name, schema))
         return select(1).select_from(table("pg_class")).where(column("relkind") == "p", column("oid") == oid)
 
+    def types_named(self, name: str) -> Select[Any]:
+        """Return a query that finds a row for each type with that name, in any schema."""
+        return select(1).select_from(table("pg_type")).where(column("typname") == name)
+
     def renaming(self, kind: str, table: str, schema: str | None, old: str, new: str) -> str:
         """Return the SQL that renames an index (``kind`` is ix), a unique constraint or a CHECK; it changes no row."""
         if kind == "ix":
