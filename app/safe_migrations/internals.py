@@ -80,6 +80,19 @@ def before_checkout(listener: Callable[[], None]) -> None:
     Engine.raw_connection = raw_connection  # type: ignore[method-assign]
 
 
+def instead_of_connecting(listener: Callable[[], Any]) -> None:
+    """From now on, let connect() and begin() of any engine yield what ``listener`` returns, unless that is None.
+
+    SQLAlchemy 2.1 has no event for this moment either.
+    """
+    connect = Engine.connect
+
+    def stand_in_or_connection(self: Engine) -> Connection:
+        return listener() or connect(self)
+
+    Engine.connect = stand_in_or_connection  # type: ignore[method-assign]
+
+
 def is_created(constraint: Constraint, dialect: Dialect) -> bool:
     """Return False if the dialect does not create the constraint, such as an Enum's CHECK where ENUM is a type.
 

@@ -21,11 +21,12 @@ from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from flask import current_app
-from sqlalchemy import URL, Connection, Dialect, Inspector, Table, TextClause, inspect
+from sqlalchemy import DDL, URL, Connection, Dialect, Inspector, Table, TextClause, inspect
 from sqlalchemy.engine import reflection
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import session as orm
+from sqlalchemy.schema import BaseDDLElement, DropTable
 from sqlalchemy.types import to_instance
 
 from ..console import only_warnings
@@ -281,7 +282,7 @@ class Recorder:
             operations.invoke = self._note  # type: ignore[method-assign]
             operations.batch_alter_table = partial(self._batch, operations.batch_alter_table)  # type: ignore[method-assign]
             try:
-                with side_effects.refused(self._refuse), self._context.in_environment():
+                with side_effects.refused(self._refuse, self.other_connection), self._context.in_environment():
                     getattr(script.module, direction)()
             except ENDS as error:
                 ended = error
@@ -294,7 +295,7 @@ class Recorder:
             return Recording(self._found)
         reason = self._refused if failure is self._refused else _reason(failure)
         lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == script.path]
-        reason.line = next((line for line in reversed(lines) if line), 1)
+        reason.line = next((line for line in reversed(lines) if line), reason.line)
         return Recording(self._found, reason, unreached)
 
     def _unreached(self, failure: BaseException) -> list[Operation]:
@@ -302,7 +303,11 @@ class Recorder:
         reached, self._found, self._connection = self._found, [], None
         try:
             # If the rest cannot be read to its end, the review goes on with what was found in it, and warns as it does.
-            with suppress(*ENDS), side_effects.refused(self._refuse), self._context.in_environment():
+            with (
+                suppress(*ENDS),
+                side_effects.refused(self._refuse, self.other_connection),
+                self._context.in_environment(),
+            ):
                 call_rest(self._path, failure, ENDS)
             return [operation for operation in self._found if with_names(operation.op)]
         finally:
@@ -365,6 +370,13 @@ class Recorder:
         reason = NotInspectable(what)
         self._refused = self._refused or reason
         raise reason
+
+    def other_connection(self) -> "_OtherConnection":
+        """Return the stand-in for a connection of an engine; the recording goes on, but does not count as complete."""
+        if self._refused is None:
+            self._refused = NotInspectable(side_effects.OTHER_CONNECTION)
+            self._refused.line = self._line()
+        return _OtherConnection(self._context.dialect, self)
 
     def _line(self) -> int:
         frame = currentframe()
@@ -475,12 +487,9 @@ class _Connection(MockConnection):
         return _Savepoint()
 
     def connect(self, **_options: Any) -> "_SessionConnection":
-        """Return the connection that a session uses which the script binds to this one.
-
-        Raise NotInspectable if the script itself connects, because that is another connection of the engine.
-        """
+        """Return the connection that a session uses which the script binds to this one, or another connection."""
         if orm.__file__ not in {frame.filename for frame in extract_stack(limit=5)}:
-            raise NotInspectable("the script opens another connection, but the review can only record op.get_bind()")
+            return self._recorder.other_connection()
         return _SessionConnection(self.dialect, self._recorder)
 
 
@@ -509,6 +518,29 @@ class _SessionConnection(_Connection):
         """Record the ROLLBACK of the session's rollback(); not if the session calls it because of this review."""
         if not isinstance(sys.exception(), NotInspectable):
             super().rollback()
+
+
+class _OtherConnection(_SessionConnection):
+    """The stand-in for a connection of an engine, such as db.engine or that of db.session; its rollback() is no harm.
+
+    What create_all() creates is not recorded, because it leaves out what exists.
+    """
+
+    def execute(self, obj: Any, parameters: Any = None, execution_options: Any = None) -> "_Unknown":
+        """Record the statement instead of executing it, and return a stand-in for the result."""
+        if isinstance(obj, BaseDDLElement) and not isinstance(obj, DDL | DropTable):
+            return _Unknown()
+        return self._recorder.execute(obj, parameters)
+
+    def __enter__(self) -> "_OtherConnection":
+        """Return this connection, also as its own transaction."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Do nothing."""
+
+    def rollback(self) -> None:
+        """Do nothing: this is not the transaction of the revision."""
 
 
 class _Savepoint(nullcontext[None]):

@@ -15,7 +15,7 @@ from typing import Any
 
 from flask import current_app
 
-from ..internals import before_checkout
+from ..internals import before_checkout, instead_of_connecting
 
 # Audit events of what changes something outside of Python (docs.python.org, "Audit events table"), and those among them
 # that only read, or change the environment of the process.
@@ -25,6 +25,7 @@ HARMLESS = {
     *("socket.__new__", "socket.gethostname"),
 }
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+OTHER_CONNECTION = "the script uses another connection than op.get_bind(), which the review does not allow"
 # The frame that compiles a module and writes its .pyc.
 IMPORT = "<frozen importlib._bootstrap_external>"
 
@@ -32,24 +33,25 @@ _thread_local = threading.local()
 
 
 @contextmanager
-def refused(refuse: Callable[[str], object]) -> Iterator[None]:
+def refused(refuse: Callable[[str], object], connect: Callable[[], object]) -> Iterator[None]:
     """Call ``refuse`` for each side effect of the code inside this block, and discard what the code prints.
 
     ``refuse`` gets the reason, e.g. "the script calls os.remove, ...", and has to raise. The code may read files and
-    import modules, and gets a new ``db.session``. Three things are not noticed: data sent over a socket that was open
-    before, threads that the code starts, and drivers written in C that are used without SQLAlchemy.
+    import modules, and gets a new ``db.session``. What an engine should connect to, ``connect`` returns. Three things
+    are not noticed: data sent over a socket that was open before, threads that the code starts, and drivers written in
+    C that are used without SQLAlchemy.
     """
     _install()
     session = current_app.extensions["migrate"].db.session
     callers = session.registry() if session.registry.has() else None
     session.registry.clear()
-    _thread_local.refuse = refuse
+    _thread_local.refuse, _thread_local.connect = refuse, connect
     try:
         with redirect_stdout(StringIO()):
             yield
     finally:
         session.remove()
-        del _thread_local.refuse
+        del _thread_local.refuse, _thread_local.connect
         if callers is not None:
             session.registry.set(callers)
 
@@ -59,11 +61,12 @@ def _install() -> None:
     """Install the hooks for audit events and connections, once: they serve all threads until the process ends."""
     sys.addaudithook(_audit)
     before_checkout(_refuse_connection)
+    instead_of_connecting(lambda: getattr(_thread_local, "connect", lambda: None)())
 
 
 def _refuse_connection() -> None:
     if (refuse := getattr(_thread_local, "refuse", None)) is not None:
-        refuse("the script uses another connection than op.get_bind(), which the review does not allow")
+        refuse(OTHER_CONNECTION)
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:

@@ -12,15 +12,18 @@ from typing import Any
 from alembic import op
 from alembic.operations import BatchOperations
 from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
-from sqlalchemy import Column
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Column, Engine
 from sqlalchemy.engine.mock import MockConnection
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 Errors = tuple[type[BaseException], ...]
 EXPRESSION = "<module>"
 """The name of the frame in which an expression is evaluated."""
 COMPARABLE = (str, tuple, list, set)
 """The types of values with which a condition may compare a text."""
+REACHES_DATABASE = (BatchOperations, MockConnection, Session, scoped_session, Engine, SQLAlchemy)
+"""The classes of what executes SQL, besides ``op``."""
 NAMES = {"table_name", "column_name", "constraint_name", "index_name", "source_table", "referent_table"}
 NAMES |= {"new_table_name", "modify_name", "schema"}
 """The attributes of an operation that are the name of one table, column, constraint, index or schema."""
@@ -226,7 +229,7 @@ class _Rest:
         values = [self._bound(node) for node in ast.walk(expression)]
         for session in (each for each in values if isinstance(each, Session) and not each.is_active):
             session.rollback()  # after a flush that has failed
-        if any(each is op or isinstance(each, BatchOperations | MockConnection | Session) for each in values):
+        if any(each is op or isinstance(each, REACHES_DATABASE) for each in values):
             self._tried(_without_parameters(expression))
         elif self.rests.is_own(self._function(expression)):
             self._tried(expression)

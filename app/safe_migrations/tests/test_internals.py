@@ -89,6 +89,21 @@ def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     engine.dispose()
 
 
+def test_instead_of_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the listener returns is what an engine, its begin() and a session connect to; after None, all is usual."""
+    monkeypatch.setattr(sa.Engine, "connect", sa.Engine.connect)  # it is as before after the test
+    engine, other = sa.create_engine("sqlite://"), sa.create_engine("sqlite://")
+    found = [None, other.connect()]
+    internals.instead_of_connecting(lambda: found.pop() if found else None)
+    with engine.begin() as connection:
+        assert other is connection.engine
+    for _ in range(2):
+        with engine.connect() as connection:
+            assert engine is connection.engine
+    engine.dispose()
+    other.dispose()
+
+
 def test_is_created() -> None:
     """The CHECK of an Enum is created where the database has no enums; any other CHECK is created everywhere."""
     kind = sa.Enum("a", "b", name="kind", create_constraint=True)

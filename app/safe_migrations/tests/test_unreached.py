@@ -5,7 +5,7 @@ from textwrap import indent
 
 import pytest
 
-from .support import Review, levels
+from .support import DB, Review, levels
 
 READ = "rows = op.get_bind().execute(sa.text('SELECT id FROM pet')).fetchall()\n"
 ADDED = "sa.Column('age', sa.Integer())"
@@ -94,13 +94,56 @@ def test_function_that_calls_itself(review: Review) -> None:
             "print(session.query(User).all())\nwith session.begin():\n    session.add(User())\nop.drop_table('user')",
             ["not-inspectable", "drop-table"],
         ),
-        ("op.get_bind().engine.connect().execute(sa.text('DELETE FROM user'))", ["not-inspectable"]),
+        (
+            "op.get_bind().engine.connect().execute(sa.text('DELETE FROM user'))",
+            ["not-inspectable", "unbounded-data-change"],
+        ),
     ],
 )
 def test_sessions(review: Review, body: str, codes: list[str]) -> None:
     """What a session executes is recorded; after work with objects, which may read rows, the rest is read."""
     findings = review(f"import sqlalchemy.orm\n{SESSION}{body}", "postgresql")
     assert codes == [each.code for each in findings if each.code in [*codes, "transaction-control"]]
+
+
+USER = f"{DB}User = next(each.class_ for each in db.Model.registry.mappers if each.local_table.name == 'user')\n"
+
+
+@pytest.mark.parametrize("read", ["", "print(op.get_bind().scalar(sa.text('SELECT 1')))\n"])
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("db.session.execute(sa.text('DELETE FROM user'))\ndb.session.commit()", "unbounded-data-change"),
+        ("db.session.query(User).delete()\ndb.session.rollback()", "unbounded-data-change"),
+        ("with db.engine.begin() as connection:\n    connection.execute(sa.delete(User))", "unbounded-data-change"),
+        (
+            "with db.engine.connect() as connection, connection.begin():\n"
+            "    connection.exec_driver_sql('DROP TABLE user')",
+            "drop-table",
+        ),
+        (
+            "connection = sa.create_engine('sqlite://').connect()\nconnection.execute(sa.text('DELETE FROM user'))\n"
+            "connection.close()",
+            "unbounded-data-change",
+        ),
+        ("db.drop_all()", "drop-table"),
+        ("db.create_all()\nop.drop_column('user', 'email')", "drop-column"),
+        ("db.session.add(User())\ndb.session.commit()\nop.drop_column('user', 'email')", "drop-column"),
+    ],
+)
+def test_other_connections(review: Review, read: str, body: str, code: str) -> None:
+    """What a script executes on another connection of the app is reviewed too; that it does so is a warning."""
+    findings = review(f"{USER}{read}{body}", "postgresql")
+    assert ["blocks"] == levels(findings, code)
+    assert ["warns"] == levels(findings, "not-inspectable")
+    assert [] == [each.code for each in findings if each.stops and each.code != code]
+
+
+def test_query_of_a_model(review: Review) -> None:
+    """The `query` of a model is that of db.session; the warning has the line that uses it."""
+    findings = review(f"{USER}User.query.delete()", "postgresql")
+    assert ["blocks"] == levels(findings, "unbounded-data-change")
+    assert [11] == [each.line for each in findings if each.code == "not-inspectable"]
 
 
 def test_batch_that_has_begun(review: Review) -> None:
