@@ -45,7 +45,9 @@ ADD = "op.add_column('{}', sa.Column('age', sa.Integer()))\n"
         ("DROP VIEW a; CREATE VIEW a AS SELECT 1", []),
         ("ALTER TYPE kind RENAME TO \"kind_old\"; CREATE TYPE kind AS ENUM ('a'); DROP TYPE kind_old", []),
         ("ALTER TYPE kind RENAME TO kind_older; DROP TYPE kind_old", ["warns"]),
-        ("DO $$ BEGIN DELETE FROM pet; END $$", ["warns"]),
+        ("DO $$ BEGIN DELETE FROM pet; END $$", ["blocks"]),
+        ("DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'pet CASCADE'; END $$", ["blocks"]),
+        ("DO $$ BEGIN -- all of it\nUPDATE pet SET a = 1; RAISE NOTICE 'done'; END $$", ["blocks"]),
         ("CALL p()", ["warns"]),
         ("COPY pet FROM PROGRAM 'id'", ["warns"]),
         ("COPY pet FROM STDIN", []),
@@ -81,6 +83,40 @@ def test_raw_sql(review: Review, statement: str, expected: list[str]) -> None:
     read, warns. What falls under another rule has no other finding.
     """
     assert expected == levels(review(f"op.execute({statement!r})", "postgresql"), "raw-sql")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "CREATE TYPE kind AS ENUM ('a'); EXCEPTION WHEN duplicate_object THEN null;",
+        "-- drop nothing, update nothing\nCREATE ROLE me;",
+        "IF EXISTS (SELECT 1 FROM pet FOR UPDATE) THEN RAISE EXCEPTION 'drop the rows of % first', 'pet'; END IF;",
+        "EXECUTE format('GRANT INSERT, UPDATE, DELETE ON pet TO %I', 'me'); REVOKE UPDATE (a) ON pet FROM me;",
+        "CREATE TABLE toy (pet_id INT REFERENCES pet ON DELETE CASCADE ON UPDATE\nCASCADE);",
+        "CREATE TRIGGER t AFTER INSERT OR UPDATE OR DELETE ON pet EXECUTE FUNCTION f();",
+        "INSERT INTO pet VALUES (1) ON CONFLICT (id) DO UPDATE SET a = 1;",
+        "CREATE OR REPLACE FUNCTION f() RETURNS int AS 'SELECT 1' LANGUAGE sql;",
+    ],
+)
+def test_harmless_block(review: Review, code: str) -> None:
+    """A DO that has such a word only in a comment, a message, a right, a foreign key or a trigger warns."""
+    statement = f"DO $$ BEGIN {code} END $$"
+    assert ["warns"] == levels(review(f"op.execute({statement!r})", "postgresql"), "raw-sql")
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("BEGIN NOT ATOMIC DELETE FROM pet; END", "blocks"),
+        ("BEGIN NOT ATOMIC INSERT INTO pet VALUES (1); END", "warns"),
+        ('EXECUTE IMMEDIATE "DELETE FROM pet"', "blocks"),
+        ("PREPARE s FROM 'DROP TABLE pet'", "blocks"),
+        ("CALL p()", "warns"),
+    ],
+)
+def test_block_on_mariadb(review: Review, statement: str, expected: str) -> None:
+    """MariaDB's blocks and strings that are executed are judged by their words too."""
+    assert [expected] == levels(review(f"op.execute({statement!r})", "mariadb"), "raw-sql")
 
 
 @pytest.mark.parametrize("product", PRODUCTS)

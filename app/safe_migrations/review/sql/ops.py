@@ -51,6 +51,13 @@ KEEPS_DATA |= {"ALTER TYPE ... ADD VALUE", "RENAME INDEX", "RENAME CONSTRAINT"}
 KEEPS_SCHEMA = {"VALIDATE CONSTRAINT", "ANALYZE", "REFRESH MATERIALIZED VIEW", "SET"}
 # Words of a statement that changes the schema or existing rows.
 DESTRUCTIVE = re.compile(r"(?<!\bON )\b(ALTER|DROP|RENAME|TRUNCATE|UPDATE|DELETE|MERGE|REPLACE)\s", re.IGNORECASE)
+# What has such a word in a DO and changes neither: comments, messages, rights, foreign keys, triggers, locks, upserts.
+HARMLESS = re.compile(
+    r"--[^\n]*|/\*(?!M?!).*?\*/|\bRAISE\s+\w+\s+'[^']*'|\b(GRANT|REVOKE)\b[^;]*?\sON\s"
+    r"|\b(ON|OR|OF|FOR|DO|BEFORE|AFTER)\s+(UPDATE|DELETE|TRUNCATE)\b"
+    r"|\bOR\s+REPLACE\s+(FUNCTION|PROCEDURE|TRIGGER|VIEW)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass
@@ -289,8 +296,9 @@ class CommandOp(MigrateOperation):
 
     @property
     def may_destroy(self) -> bool:
-        """Return True if the command could not be parsed and contains a word such as DROP, ALTER or DELETE."""
-        return not self.parsed and DESTRUCTIVE.search(f"{self.words} {self.text}") is not None
+        """Return True if the command's effect is unknown, and it contains a word such as DROP, ALTER or DELETE."""
+        text = HARMLESS.sub(" ", self.text) if self.parsed else f"{self.words} {self.text}"
+        return (self.may_do_anything or not self.parsed) and DESTRUCTIVE.search(text) is not None
 
     @property
     def loses_data(self) -> bool:
