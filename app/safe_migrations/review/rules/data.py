@@ -1,5 +1,6 @@
 """Rules about revisions that change rows, or that have several DDL statements."""
 
+import re
 from collections.abc import Collection, Iterator
 
 from alembic.operations import ops
@@ -13,6 +14,12 @@ from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, SERVERS, WARNS, Problem, 
 from .suggestions import as_backfill, execute, new_revision, with_condition
 
 DDL = {"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE", "GRANT", "REVOKE", "ANALYZE", "OPTIMIZE", "REPAIR"}
+NOT_NULL = re.compile(
+    r"""\s*(UPDATE|DELETE)\b((?!\b(WHERE|JOIN)\b).)*\bWHERE[\s(]+(["`\w]+\.)?["`]?(?P<name>\w+)["`]?"""
+    r"\s+IS\s+NOT\s+NULL[\s;)]*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Matches an UPDATE or DELETE of one table with a single condition, that a column is NOT NULL."""
 VERBS = {"UPDATE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
 
 
@@ -23,7 +30,7 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
     It may be an UPDATE, DELETE, TRUNCATE, or an INSERT ... SELECT that overwrites rows. A row stays locked until the
     last row is done.
     """
-    if op.bounded:
+    if op.bounded and not _selects_all(op, context):
         return None
     if isinstance(op, BackfillOp):
         return _overwritten(op, context)
@@ -55,6 +62,13 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
         f" {'other sessions cannot write' if alone else 'rows stay locked'} until the commit; for few, select them with"
         f" a WHERE:\n{execute(some)}",
     )
+
+
+def _selects_all(op: ChangeRowsOp, context: RuleContext) -> bool:
+    """Return True if the only condition is that a column IS NOT NULL which is known to be NOT NULL."""
+    found = NOT_NULL.fullmatch(op.text)
+    column = context.tables.column(op.table_name, found["name"], op.schema) if found else None
+    return column is not None and column.nullable is False
 
 
 def _overwritten(op: BackfillOp, context: RuleContext) -> Problem | None:
