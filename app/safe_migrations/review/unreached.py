@@ -4,9 +4,10 @@ import ast
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from traceback import walk_tb
-from types import FunctionType, TracebackType
+from types import FrameType, FunctionType, MethodType, TracebackType
 from typing import Any
 
 from alembic import op
@@ -18,6 +19,7 @@ from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.orm import Session, scoped_session
 
 Errors = tuple[type[BaseException], ...]
+PACKAGE = Path(__file__).parents[1]
 EXPRESSION = "<module>"
 """The name of the frame in which an expression is evaluated."""
 COMPARABLE = (str, tuple, list, set)
@@ -109,7 +111,7 @@ class _Rests:
         rests: dict[ast.FunctionDef, _Rest] = {}
         for frame, line in walk_tb(traceback):
             path = frame.f_code.co_filename
-            if frame.f_code.co_name == EXPRESSION or (path != self.path and not _has_op(frame.f_globals)):
+            if frame.f_code.co_name == EXPRESSION or not (path == self.path or _is_helper(frame)):
                 continue
             if path == self.path:
                 script_line = line
@@ -135,9 +137,13 @@ class _Rests:
         return self.functions[path]
 
     def is_own(self, value: Any) -> bool:
-        """Return True for a function of the script, or of a module that imports ``op``."""
+        """Return True for a function or method of the script, or of a module that imports ``op``, or one of ``op``."""
+        value = value.func if isinstance(value, partial) else value
+        value = value.__func__ if isinstance(value, MethodType) else value
         return isinstance(value, FunctionType) and (
-            value.__code__.co_filename == self.path or _has_op(value.__globals__)
+            value.__code__.co_filename == self.path
+            or _has_op(value.__globals__)
+            or getattr(op, value.__name__, None) is value
         )
 
 
@@ -306,6 +312,15 @@ class _Rest:
                     node.lineno = node.end_lineno = self.script_line
                     node.col_offset = node.end_col_offset = 0
         return eval(compile(ast.Expression(expression), self.rests.path, "eval"), self.names)
+
+
+def _is_helper(frame: FrameType) -> bool:
+    """Return True for a function of a module that imports ``op``, or of one of the app that gets ``op`` or the like."""
+    path = Path(frame.f_code.co_filename)
+    if PACKAGE in path.parents:
+        return False
+    given = () if {"site-packages", "dist-packages"} & {*path.parts} else frame.f_locals.values()
+    return _has_op(frame.f_globals) or any(each is op or isinstance(each, REACHES_DATABASE) for each in given)
 
 
 def _has_op(names: dict[str, Any]) -> bool:

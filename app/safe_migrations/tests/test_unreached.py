@@ -203,6 +203,33 @@ def test_function_of_another_module(review: Review, tmp_path: Path, monkeypatch:
     assert ("drop-column", 9) == (finding.code, finding.line)
 
 
+@pytest.mark.parametrize(("given", "bind"), [("op", "it.get_bind()"), ("op.get_bind()", "it")])
+def test_function_that_gets_op(
+    review: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, bind: str
+) -> None:
+    """The rest of a function of another module that gets ``op`` or the connection is read as well."""
+    helper = f"import sqlalchemy as sa\n\n\ndef wipe(it):\n    if {bind}.scalar(sa.text('SELECT 1')):\n"
+    helper += "        it.execute(sa.text('DELETE FROM user'))\n"
+    (tmp_path / f"helping_by_{len(bind)}.py").write_text(helper)  # another name each time: modules stay imported
+    monkeypatch.syspath_prepend(tmp_path)
+    findings = review(f"from helping_by_{len(bind)} import wipe\nwipe({given})", "postgresql")
+    assert [("unbounded-data-change", 9)] == [(each.code, each.line) for each in findings if each.stops]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "class Change:\n    def run(self):\n        op.drop_table('user')\n\nchange = Change()\n{read}change.run()",
+        "drop = op.drop_table\n{read}drop('user')",
+        "from functools import partial\n{read}partial(op.drop_table, 'user')()",
+        "from functools import partial\ndrop = partial(op.drop_table, 'user')\n{read}drop()",
+    ],
+)
+def test_other_ways_to_call(review: Review, body: str) -> None:
+    """A method, a function of ``op`` under another name and a partial are called behind a read too."""
+    assert ["blocks"] == levels(review(body.format(read=READ), "postgresql"), "drop-table")
+
+
 @pytest.mark.parametrize(
     ("body", "code", "product"),
     [
