@@ -78,6 +78,7 @@ class Rehearsal:
         self.config = config
         self.adapter = adapter
         self.script = ScriptDirectory.from_config(config)
+        self.recordings = Recordings()
 
     def steps(self, destination: str = "heads") -> list[Script]:
         """Return the revisions that an upgrade to ``destination`` runs.
@@ -194,7 +195,7 @@ class Rehearsal:
 
     def _upgrade_of(self, revision: Script) -> list[MigrateOperation]:
         product = self.adapter.engine.dialect.name
-        return [operation.op for operation in Recordings().of(revision, product, "upgrade").upgrade]
+        return [operation.op for operation in self.recordings.of(revision, product, "upgrade").upgrade]
 
     def _writings(self) -> tuple[Callable[[str, str | None], str], ...]:
         """Return how snapshots write the name of a table and its schema: PostgreSQL's have quotes, the others none."""
