@@ -493,8 +493,15 @@ class Adapter(ABC):
         """
         return ""
 
+    def is_damage(self, _error: DBAPIError) -> bool:
+        """Return True if ``error`` says that a file is damaged; it may be another one than that of the database."""
+        return False
+
     def damage(self, _connection: Connection) -> str:
-        """Return how the file of the database is damaged; an empty string if it is not, or if a server has the file."""
+        """Read the whole database, and return how its file is damaged.
+
+        Return an empty string if it is not damaged, or if a server has the file.
+        """
         return ""
 
     def replace_damaged(self, _connection: Connection, _file: Path) -> Path:

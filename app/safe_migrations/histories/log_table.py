@@ -84,13 +84,13 @@ def readable_entries(database: Database, heads: tuple[str, ...]) -> list[Row[Any
     """Return the entries of a database at ``heads``; an empty list if it has no revision, or the log cannot be read.
 
     A user who may not read the log may run a command that has nothing to do. Raise DBAPIError if the connection is
-    lost, or the database is damaged.
+    lost, or the file of the database is damaged.
     """
     try:
         with database.read() as connection:
             return entries(connection) if heads else []
     except DBAPIError as error:
-        if error.connection_invalidated or database.adapter.damage(database.connection):
+        if error.connection_invalidated or database.adapter.is_damage(error):
             raise
         return []
 

@@ -3,10 +3,12 @@
 import errno
 import os
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from sqlalchemy import Engine
 
+from ..adapters.sqlite.adapter import SQLite
 from .support import FIRST, Project, Sql, on_sqlite, revision, rows
 
 pytestmark = on_sqlite
@@ -90,3 +92,11 @@ def test_without_a_backup(damaged: tuple[Path, str], project: Project) -> None:
     file, backup = damaged
     (project.path / backup).unlink()
     assert f"    sqlite3 {file} .recover > recovered.sql\n" in project.fails("backup")
+
+
+def test_unreadable_log(upgraded: Project, sql: Sql) -> None:
+    """Another error of the log says nothing about damage, for which the whole file would have to be read."""
+    sql("ALTER TABLE _migration_log DROP COLUMN parents")
+    with patch.object(SQLite, "damage") as read:
+        assert 0 == upgraded.db("status").returncode
+    assert not read.called

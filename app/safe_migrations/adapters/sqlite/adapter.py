@@ -124,6 +124,10 @@ class SQLite(Adapter):
         connection.rollback()
         backup.load(file, driver_connection(connection), retry)
 
+    def is_damage(self, error: DBAPIError) -> bool:
+        """Return True for SQLITE_CORRUPT and SQLITE_NOTADB (sqlite.org/rescode.html)."""
+        return isinstance(error.orig, sqlite3.Error) and backup.is_damage(error.orig)
+
     def damage(self, connection: Connection) -> str:
         """Return the first damage that SQLite finds in the file; an empty string if it finds none."""
         connection.rollback()
