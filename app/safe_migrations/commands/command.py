@@ -202,7 +202,7 @@ def _situation(ctx: click.Context) -> "Situation":
         return Situation(URL.create("unknown"), *rest)
     target = ctx.params.get("revision")
     again = ["flask", "db", str(ctx.command.name), *([target] if target and target != "head" else [])]
-    return Situation(engine.url, *rest, engine.dialect.loaded_dbapi.Error, shlex.join(again))
+    return Situation(engine.url, *rest, engine, shlex.join(again))
 
 
 def _require_folder(ctx: click.Context, directory: Path) -> None:

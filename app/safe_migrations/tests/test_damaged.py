@@ -87,11 +87,48 @@ def test_other_commands(damaged: tuple[Path, str], project: Project, command: st
     assert f"    flask db restore {backup}\n" in said
 
 
-def test_without_a_backup(damaged: tuple[Path, str], project: Project) -> None:
+@pytest.mark.parametrize("command", ["backup", "downgrade", "upgrade"])
+def test_without_a_backup(damaged: tuple[Path, str], project: Project, command: str) -> None:
     """If there is no backup, the message has the line that saves what SQLite can still read."""
     file, backup = damaged
     (project.path / backup).unlink()
-    assert f"    sqlite3 {file} .recover > recovered.sql\n" in project.fails("backup")
+    assert f"    sqlite3 {file} .recover > recovered.sql\n" in project.fails(command)
+
+
+def test_unreadable_backups(upgraded: Project, database: str) -> None:
+    """If the backups cannot be listed, the message has the line that lists them, which says why."""
+    backup = upgraded.path / upgraded.ok("backup").splitlines()[0]
+    file = Path(database.removeprefix("sqlite:///"))
+    file.write_bytes(overwrite_all(file.read_bytes()))
+    backup.parent.chmod(0)
+    said = upgraded.without_rights("status")
+    backup.parent.chmod(0o700)
+    assert "file is not a database\nFix: check the path in DATABASE_URL; or restore a backup, which keeps the" in said
+    assert " List them:\n    flask db backups\n" in said
+
+
+def test_in_a_script(upgraded: Project, sql: Sql, database: str) -> None:
+    """If a script finds the damage, the message names its file and line, too."""
+    sql("CREATE TABLE large AS SELECT hex(randomblob(50000)) AS content")
+    backup = upgraded.ok("backup").splitlines()[0]
+    file = Path(database.removeprefix("sqlite:///"))
+    file.write_bytes(overwrite_rows(file.read_bytes()))
+    upgraded.write(*revision("a1", FIRST, "op.get_bind().execute(sa.text('SELECT content FROM large')).all()"))
+    said = upgraded.fails("upgrade")
+    assert f"a1.py, line 9: the database sqlite:///{file} is damaged: database disk image is malformed.\n" in said
+    assert f"    flask db restore {backup}\n" in said
+
+
+def test_other_file(upgraded: Project, database: str) -> None:
+    """If a script opens another file that is damaged, the message names the script, and restores nothing."""
+    upgraded.ok("backup")
+    other = Path(database.removeprefix("sqlite:///")).with_name("other.db")
+    other.write_bytes(b"x" * 4096)
+    opened = f"sa.create_engine('sqlite:///{other}', poolclass=sa.NullPool).connect()"
+    upgraded.write(*revision("a1", FIRST, f"{opened}.exec_driver_sql('SELECT * FROM t')"))
+    said = upgraded.fails("upgrade")
+    assert "migrations/versions/a1.py, line 9: file is not a database\nFix: SQLite finds no damage in the app's" in said
+    assert (True, False) == (f"the database is at {FIRST}." in said, "restore" in said)
 
 
 def test_unreadable_log(upgraded: Project, sql: Sql) -> None:

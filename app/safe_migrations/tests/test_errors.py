@@ -46,7 +46,7 @@ NOWHERE = "u@127.0.0.1:1/d"
 URLS = {
     "folder-missing": ("sqlite:////nowhere/app.db", "unable to open database file", "mkdir -p /nowhere"),
     "is-a-folder": ("sqlite:////etc", "unable to open database file", "is a folder: add the name of the file"),
-    "no-database": ("sqlite:///../config.py", "file is not a database", "is not a SQLite database, or it is damaged"),
+    "no-database": ("sqlite:///../config.py", "damaged: file is not a database", "DATABASE_URL; there is no backup"),
     "words-in-the-name": (f"mysql+pymysql://{NOWHERE}%20authentication%20failed", "refused", "start the server"),
     "password-behind": (f"mysql+pymysql://127.0.0.1:1/d?password={PASSWORD}", "refused", "start the server"),
     "charset": (f"mysql+pymysql://{NOWHERE}?charset=foo", "encoding", "after the ?"),
