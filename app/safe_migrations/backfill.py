@@ -234,7 +234,7 @@ class Walk:
     def _may_retry(self, error: Exception) -> bool:
         if not isinstance(error, DBAPIError):
             return False
-        return is_lock_timeout(self.watch.database, error) or self.adapter.is_deadlock(error)
+        return is_lock_timeout(self.watch.database, error) or self.adapter.rolled_back_transaction(error)
 
     def _key_error(self) -> MigrationError | None:
         """Return the error if the table has no primary key, or if the backfill changes that."""

@@ -134,7 +134,7 @@ def _change_revisions(database: Database, using: Settings, options: dict[str, An
         with _ended(backups, transaction, plan, backup):
             using.retry.call(
                 lambda: _run_or_undo(database, transaction, using, options),
-                lambda error: _is_undone_deadlock(transaction, error),
+                lambda error: _is_rolled_back(transaction, error),
             )
 
 
@@ -365,10 +365,11 @@ def _run_or_undo(database: Database, transaction: StepTransaction, using: Settin
         _Steps(database, transaction, using, options, step_done).run()
 
 
-def _is_undone_deadlock(transaction: StepTransaction, error: Exception) -> bool:
+def _is_rolled_back(transaction: StepTransaction, error: Exception) -> bool:
+    """Return True if the server rolled back the revision because of a lock, and the adapter undid all the rest."""
     if transaction.remains or transaction.backfills:  # which retries its batches itself
         return False
-    return isinstance(error, DBAPIError) and transaction.adapter.is_deadlock(error)
+    return isinstance(error, DBAPIError) and transaction.adapter.rolled_back_transaction(error)
 
 
 class _Steps:
@@ -432,8 +433,8 @@ class _Steps:
                 elif not self._ran_in_one_transaction():
                     retry.call(self._run_once, self._can_run_again)
             except DBAPIError as error:
-                adapter = self.database.adapter
-                if not is_lock_timeout(self.database, error) or adapter.is_deadlock(error):  # all of it is run again
+                # After a rollback, the caller decides whether to run the revision again.
+                if not is_lock_timeout(self.database, error) or self.database.adapter.rolled_back_transaction(error):
                     raise
                 tried_once = self.transaction.remains and not self.transaction.backfills
                 policy = RetryPolicy(retry.seconds, 1) if tried_once else retry

@@ -287,9 +287,9 @@ class StepTransaction:
         """Remember that the database itself rolled back the transaction, as SQLite does on a full disk."""
         if failure.connection is not self.connection:
             return
-        error = failure.sqlalchemy_exception
-        deadlock = not self.adapter.reruns and isinstance(error, DBAPIError) and self.adapter.is_deadlock(error)
-        if deadlock or (self._open and not self.adapter.in_transaction(self.connection)):
+        error, adapter = failure.sqlalchemy_exception, self.adapter
+        rolled_back = not adapter.reruns and isinstance(error, DBAPIError) and adapter.rolled_back_transaction(error)
+        if rolled_back or (self._open and not adapter.in_transaction(self.connection)):
             self._on_end(Ended.ROLLBACK)
 
     def _after(self, _connection: Connection, _cursor: object, statement: str, *_others: object) -> None:

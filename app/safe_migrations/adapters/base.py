@@ -365,8 +365,11 @@ class Adapter(ABC):
     def is_lock_timeout(self, error: DBAPIError) -> bool:
         """Return True if ``error`` says that a statement waited too long for a lock, e.g. on a row or a table."""
 
-    def is_deadlock(self, _error: DBAPIError) -> bool:
-        """Return True if ``error`` says that the server rolled back a transaction in favour of another one."""
+    def rolled_back_transaction(self, _error: DBAPIError) -> bool:
+        """Return True if the server rolled back the transaction, not only the statement, because of a lock.
+
+        It does so for a deadlock, or perhaps for a time-out: run again, the whole transaction may succeed.
+        """
         return False
 
     def refuses_values(self, error: DBAPIError) -> bool:

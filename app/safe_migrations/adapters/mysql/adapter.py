@@ -40,6 +40,9 @@ OF_VALUES = (3819, 4025, 1292, 1365, 1690)
 
 SERVER_STATUS_IN_TRANS = 1  # a bit of the protocol's status flags
 
+# The attribute of a driver's error of a lock time-out that rolled the transaction back, which its number does not say.
+ROLLED_BACK = "rolled_back_transaction"
+
 if TYPE_CHECKING:  # a command that has nothing to do, as most have, loads none of these
     from ..creation import Creation
     from ..snapshot import Objects, Snapshot
@@ -57,9 +60,6 @@ class MySQL(Adapter):
     driver_begins = True
     suffix = ".sql.gz"
     key_hint = "FORCE INDEX (PRIMARY)"
-
-    rolled_back_by: BaseException | None = None
-    """The driver's error of a lock time-out that rolled back a transaction (innodb_rollback_on_timeout is on)."""
 
     def size(self, connection: Connection) -> int:
         """Return the size of tables and indexes in bytes, by statistics that MySQL may have gathered a day ago."""
@@ -164,12 +164,12 @@ class MySQL(Adapter):
         """Return True for ER_LOCK_WAIT_TIMEOUT: a statement waited too long for the lock of a row or a table."""
         return _timed_out(error.orig)
 
-    def is_deadlock(self, error: DBAPIError) -> bool:
+    def rolled_back_transaction(self, error: DBAPIError) -> bool:
         """Return True for ER_LOCK_DEADLOCK, which Galera also raises if another node has changed the same rows.
 
-        Return True, too, for a lock time-out that rolled back more than its statement: see lock_waits_limited().
+        Return True, too, for a lock time-out of which lock_waits_limited() has found that out.
         """
-        return error_number(error.orig) == ER_LOCK_DEADLOCK or error.orig is self.rolled_back_by is not None
+        return error_number(error.orig) == ER_LOCK_DEADLOCK or getattr(error.orig, ROLLED_BACK, False)
 
     def refuses_values(self, error: DBAPIError) -> bool:
         """Return True, too, for the errors of values that PyMySQL does not call so, such as a violated CHECK."""
@@ -347,10 +347,10 @@ class MySQL(Adapter):
             def may_retry(error: Exception) -> bool:
                 if not _timed_out(error):
                     return False
-                if was_open and self.has_changes(statement, before=True):  # DDL has committed them
+                if was_open and self.has_changes(statement, before=True):  # DDL has committed the earlier changes
                     cursor.execute("DO 0")  # unlike an error, its answer says whether the transaction is still open
                     if not self.in_transaction(connection):
-                        self.rolled_back_by = error
+                        setattr(error, ROLLED_BACK, True)
                         return False
                 return True
 

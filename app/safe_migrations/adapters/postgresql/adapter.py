@@ -173,7 +173,7 @@ class PostgreSQL(Adapter):
         """Set ``lock_timeout`` to ``retry.seconds`` in the current transaction; else PostgreSQL waits forever."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{retry.milliseconds}ms'")
 
-    def is_deadlock(self, error: DBAPIError) -> bool:
+    def rolled_back_transaction(self, error: DBAPIError) -> bool:
         """Return True for the errors 40P01, deadlock_detected, and 40001, serialization_failure."""
         return getattr(error.orig, "sqlstate", None) in ("40P01", "40001")
 
