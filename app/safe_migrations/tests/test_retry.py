@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from .. import console
@@ -164,36 +164,68 @@ def test_deadlock_that_the_script_catches(project: Project, engine: Engine, sql:
     assert [("a!",), ("b!",), ("c!",)] == rows(engine, "SELECT name FROM people ORDER BY id")
 
 
+@pytest.fixture(scope="module")
+def server(mariadb: MariaDBServers) -> URL:
+    """Return the URL of a server on which a lock time-out rolls the transaction back, and not only its statement."""
+    return mariadb.new("--innodb-rollback-on-timeout")
+
+
+@pytest.fixture
+def holder(project: Project, backend: str, server: URL) -> Iterator[Connection]:
+    """Move the project to an empty database on that server; yield a connection to it, to hold locks."""
+    run_on_server(server, "DROP DATABASE IF EXISTS app", "CREATE DATABASE app")
+    url = server.set(database="app")
+    project.environ["DATABASE_URL"] = url.render_as_string()
+    project.ok("upgrade", "p1")
+    run_on_server(url, "INSERT INTO people (id, name) VALUES (1, 'a'), (2, 'b')")
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+CHANGE = "print('{0}')\nop.execute(\"UPDATE people SET name = concat(name, '!') WHERE id = {0}\")\n"
+LOCK = "SELECT * FROM people WHERE id = {} FOR UPDATE"
+TWICE = ("-x", "lock_timeout=1", "-x", "lock_retries=2", "upgrade")
+
+
 @on_mysql
-def test_time_out_that_rolls_back(project: Project, engine: Engine, mariadb: MariaDBServers) -> None:
+def test_time_out_that_rolls_back(project: Project, holder: Connection) -> None:
     """If a lock time-out rolls back earlier changes (innodb_rollback_on_timeout), all of the revision is run again.
 
-    Retrying the statement alone would lose them. The first statement of a transaction, and DDL, are retried alone.
+    Retrying the statement alone would lose them. After the last try the message says to run the command again.
     """
-    server = mariadb.new("--innodb-rollback-on-timeout").set(database="app")
-    run_on_server(server.set(database="mysql"), "CREATE DATABASE app")
-    project.environ["DATABASE_URL"] = server.render_as_string()
-    project.ok("upgrade", "p1")
-    run_on_server(server, "INSERT INTO people (id, name) VALUES (1, 'a'), (2, 'b')")
-    change = "print('{0}')\nop.execute(\"UPDATE people SET name = concat(name, '!') WHERE id = {0}\")\n"
-    both = change.format(1) + change.format(2)
-    project.write(*revision("a1", "p1", f"{both}op.create_table('pet', sa.Column('id', sa.Integer()))"))
-    locked = create_engine(server, poolclass=NullPool)
-    seen = []
-    for row, told in ((2, "the database is at p1."), (1, "gave up after 2 tries of 1 second")):
-        with locked.connect() as holder:
-            holder.execute(text(f"SELECT * FROM people WHERE id = {row} FOR UPDATE"))
-            done = project.db("-x", "lock_timeout=1", "-x", "lock_retries=2", "upgrade")
-        assert (1, True) == (done.returncode, told in done.stderr), done.stderr
-        seen.append(done.stdout.split())
-    with locked.connect() as holder:
-        holder.execute(text("SELECT * FROM people WHERE id = 2 FOR UPDATE"))
-        with project.start("flask", "db", "-x", "lock_timeout=1", "upgrade") as upgrade:
-            assert any("Another session holds a lock; trying again in " in line for line in upgrade.stderr)
-            holder.rollback()
-            assert 0 == upgrade.wait()
-    names = rows(locked, "SELECT name FROM people ORDER BY id")
-    assert ([["1", "2", "1", "2"], ["1"]], [("a!",), ("b!",)]) == (seen, names)
+    project.write(*revision("a1", "p1", CHANGE.format(1) + CHANGE.format(2)))
+    holder.execute(text(LOCK.format(2)))
+    done = project.db(*TWICE)
+    assert (1, ["1", "2", "1", "2"]) == (done.returncode, done.stdout.split()), done.stderr
+    assert "Lock wait timeout exceeded; try restarting transaction (1205)\nFix: run the command again, " in done.stderr
+    assert "the database is at p1." in done.stderr
+    with project.start("flask", "db", "-x", "lock_timeout=1", "upgrade") as upgrade:
+        assert any("Another session holds a lock; trying again in " in line for line in upgrade.stderr)
+        holder.rollback()
+        assert 0 == upgrade.wait()
+    assert [("a!",), ("b!",)] == rows(holder.engine, "SELECT name FROM people ORDER BY id")
+
+
+@on_mysql
+def test_time_out_of_the_first_statement(project: Project, holder: Connection) -> None:
+    """A statement before which the transaction has no changes is retried alone, also on such a server."""
+    project.write(*revision("a1", "p1", CHANGE.format(1)))
+    holder.execute(text(LOCK.format(1)))
+    done = project.db(*TWICE)
+    assert (1, ["1"]) == (done.returncode, done.stdout.split()), done.stderr
+    assert "gave up after 2 tries of 1 second" in done.stderr
+
+
+@on_mysql
+def test_time_out_of_ddl(project: Project, holder: Connection) -> None:
+    """DDL is retried alone, also on such a server: it has committed the changes before it."""
+    ddl = "print('ddl')\nop.add_column('people', sa.Column('age', sa.Integer()))"
+    project.write(*revision("a1", "p1", CHANGE.format(1) + ddl))
+    holder.execute(text(USERS)).all()
+    done = project.db(*TWICE)
+    assert (1, ["1", "ddl"]) == (done.returncode, done.stdout.split()), done.stderr
+    assert "gave up after 2 tries of 1 second" in done.stderr
 
 
 def test_pauses() -> None:
