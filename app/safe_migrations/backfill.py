@@ -37,7 +37,7 @@ from .database import Database
 from .errors import LostLockError, MigrationError, UnsafeError, counted, summary
 from .histories.heads import parents
 from .lock_waits import is_lock_timeout
-from .plan import is_known, rehearses
+from .plan import again, is_known, rehearses
 from .retry import RetryPolicy
 from .review.sql.ops import BackfillOp, escaped
 from .settings import settings
@@ -257,7 +257,7 @@ class Walk:
             f"the backfill of {self.op.table_name} in {self.watch.function} failed after {counted(self.done, 'row')}:"
             f" {summary(error).rstrip('.')}.",
             f"{fix}; then run the command again:",
-            f"flask db {self.watch.again}",
+            again(self.watch.again),
         )
 
     def _edit_error(self, digest: str) -> MigrationError:
@@ -268,14 +268,14 @@ class Walk:
             " (DELETE). Then run the command again:",
             f"UPDATE {name} SET digest = '{digest}' {here};",
             f"DELETE FROM {name} {here};",
-            f"flask db {self.watch.again}",
+            again(self.watch.again),
         )
 
     def _other_run_error(self) -> MigrationError:
         return MigrationError(
             f"another command has continued the backfill of {self.op.table_name} at the same time.",
             "make sure that no other command is running, then run it again:",
-            f"flask db {self.watch.again}",
+            again(self.watch.again),
         )
 
 

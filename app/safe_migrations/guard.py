@@ -32,7 +32,18 @@ from .histories.log_table import edit_error, edited, edits_in_words, readable_en
 from .histories.naming import named_as_written
 from .histories.never_ran import never_ran_error
 from .lock_waits import is_lock_timeout, limited_lock_waits_of_others, lock_timeout_error
-from .plan import Plan, autogenerates, changes_revisions, compares, names_head, pending, purges, rehearses, upgrades
+from .plan import (
+    Plan,
+    again,
+    autogenerates,
+    changes_revisions,
+    compares,
+    names_head,
+    pending,
+    purges,
+    rehearses,
+    upgrades,
+)
 from .retry import RetryPolicy
 from .settings import Settings, settings
 from .transaction import StepConnection, StepTransaction
@@ -120,7 +131,7 @@ def _change_revisions(database: Database, using: Settings, options: dict[str, An
         log.warning("The database is in memory, and ends with this command: name a file in DATABASE_URL")
     log.info("Database %s, %s %s", masked(database.connection.engine.url), *database.product_and_version)
     with _nothing_changed(plan):
-        database.require_writable(f"flask db {plan.command}")
+        database.require_writable(again(plan.command))
     with locked(database, using.lock_wait) as lock:
         backups = Backups(database.adapter, using)
         with _newest_backup_named(backups):
@@ -438,8 +449,8 @@ class _Steps:
                     raise
                 tried_once = self.transaction.remains and not self.transaction.backfills
                 policy = RetryPolicy(retry.seconds, 1) if tried_once else retry
-                again = f"flask db {self.transaction.again}"
-                raise lock_timeout_error(self.database, policy, again, error.statement) from error
+                line = again(self.transaction.again)
+                raise lock_timeout_error(self.database, policy, line, error.statement) from error
         _verify(self.database, self.progress.heads)
 
     def _run_once(self, **more: Any) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,10 @@ def changes_revisions() -> bool:
     except KeyError:
         return False
     return True
+
+
+# A value of -x, with its name, that may contain a password.
+SECRET = re.compile(r"://|^[^=]*(passw|secret|token)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,23 @@ class Plan:
         revisions = context.get_revision_argument() or "base"
         target = " ".join([revisions] if isinstance(revisions, str) else revisions)
         return name if target == " ".join(context.script.get_heads()) else f"{name} {shlex.quote(target)}"
+
+
+def again(command: str, **changed: str) -> str:
+    """Return the line that runs ``command`` with the -x values of the current command. Call this while env.py runs."""
+    given = [] if rehearses() else context.get_x_argument()  # a rehearsal adds values of its own
+    return with_settings(command, given, **changed)
+
+
+def with_settings(command: str, given: Iterable[str], **changed: str) -> str:
+    """Return the line that runs ``command``, such as ``upgrade a1``, with the -x values ``given`` and ``changed``.
+
+    Without them it might stop earlier than the command that failed. Passwords are left out (``...``), and URLs, which
+    may contain one.
+    """
+    values = {each.partition("=")[0]: each for each in (*given, *(f"{name}={changed[name]}" for name in changed))}
+    shown = (f"{name}=..." if SECRET.search(value) else value for name, value in values.items())
+    return " ".join(["flask db", *(f"-x {shlex.quote(each)}" for each in shown), command])
 
 
 def upgrades(script: ScriptDirectory, destination: str, heads: tuple[str, ...]) -> list[Script]:

@@ -24,7 +24,7 @@ from ..console import log, reported
 from ..database import Database, heads_in_words, location
 from ..errors import DamagedError, MigrationError, masked, no_right, relative, size_in_words, time_in_words
 from ..folder import folder
-from ..plan import Plan
+from ..plan import Plan, again
 from ..settings import Settings
 from .external import SUFFIX, create, id_and_program, is_external, unlist
 
@@ -233,7 +233,7 @@ def before_steps(backups: Backups, database: Database, lock: Lock, plan: Plan) -
             error.what,
             f"{error.remedy.rstrip('.:')}; or, if you have a backup of your own, go on without one:",
             *error.lines,
-            f"flask db -x backup=never {plan.command}",
+            again(plan.command, backup="never"),
         ) from error
 
 

@@ -192,6 +192,7 @@ def _complete_usage(ctx: click.Context) -> None:
 
 def _situation(ctx: click.Context) -> "Situation":
     from ..database import app_engine
+    from ..plan import with_settings
     from ..remedies import Situation
 
     typed = frozenset(str(value) for value in ctx.params.values() if value is not None)
@@ -201,8 +202,8 @@ def _situation(ctx: click.Context) -> "Situation":
     except MigrationError:  # the command itself raises it, if it reads the database
         return Situation(URL.create("unknown"), *rest)
     target = ctx.params.get("revision")
-    again = ["flask", "db", str(ctx.command.name), *([target] if target and target != "head" else [])]
-    return Situation(engine.url, *rest, engine, shlex.join(again))
+    command = shlex.join([str(ctx.command.name), *([target] if target and target != "head" else [])])
+    return Situation(engine.url, *rest, engine, with_settings(command, _given(ctx)))
 
 
 def _require_folder(ctx: click.Context, directory: Path) -> None:
@@ -264,9 +265,13 @@ def _require_settings(ctx: click.Context, directory: Path) -> None:
     """Raise MigrationError for a wrong setting, and UsageError for a name after -x that this command does not read."""
     from ..settings import read
 
-    typed = [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
     generates = ctx.command.name in ("migrate", "revision") and ctx.params.get("autogenerate", True)
-    read(dict(each.partition("=")[::2] for each in typed), directory, answers=generates)
+    read(dict(each.partition("=")[::2] for each in _given(ctx)), directory, answers=generates)
+
+
+def _given(ctx: click.Context) -> list[str]:
+    """Return the values of -x that were typed, before and behind the command's name."""
+    return [*g.get("x_arg", ()), *ctx.params.get("x_arg", ())]
 
 
 @contextmanager

@@ -311,7 +311,8 @@ def test_missing_program(project: Project) -> None:
     assert "    flask db -x backup=never upgrade" in said
     assert FIRST in project.ok("current")
     project.ok("-x", "backup=never", "upgrade")
-    assert "    flask db -x backup=never downgrade -1\n" in project.fails("downgrade", PATH="/nowhere")
+    told = project.fails("-x", "backup=always", "-x", "lock_wait=9", "downgrade", PATH="/nowhere")
+    assert "    flask db -x backup=never -x lock_wait=9 downgrade -1\n" in told
     said = project.fails("restore", "--yes", str(back_up(project)), PATH="/nowhere")
     assert (True, False) == ("is not installed" in said, "is not a complete backup" in said), said
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..adapters.client_programs import _failure
 from ..errors import summary
+from ..plan import with_settings
 from ..remedies import Situation, message
 from .example.app.extensions import db
 from .support import (
@@ -603,19 +604,33 @@ def test_node_outside_of_its_cluster() -> None:
     assert "Fix: as soon as the database can be reached, run the command again." in told
 
 
-@pytest.mark.parametrize("command", ["upgrade", "upgrade a1", "downgrade -1", "downgrade --revision base"])
-def test_line_to_run_again(project: Project, command: str) -> None:
-    """After the last retry of a deadlock the line runs the same command again."""
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("upgrade", "upgrade"),
+        ("upgrade a1", "upgrade a1"),
+        ("downgrade -1", "downgrade -1"),
+        ("downgrade --revision base", "downgrade base"),
+        ("-x review=warn upgrade -x lock_wait=9", "-x review=warn -x lock_wait=9 upgrade"),
+    ],
+)
+def test_line_to_run_again(project: Project, command: str, line: str) -> None:
+    """The message about a deadlock has the line that runs the same command again, with its settings."""
     error = "sa.exc.OperationalError('UPDATE item', {}, Exception(1213, 'Deadlock found when trying'))"
     fails = f"op.execute('SELECT 1')\nraise {error}"
-    name, *rest = command.split()
-    body = (fails, "pass") if name == "upgrade" else ("pass", fails)
-    project.write(*revision("a1", FIRST, *body))
-    if name == "downgrade":
+    upgrades = "upgrade" in command
+    project.write(*revision("a1", FIRST, *((fails, "pass") if upgrades else ("pass", fails))))
+    if not upgrades:
         project.ok("upgrade")
-    told = project.fails(name, *rest)
-    line = command.replace("--revision ", "")
+    told = project.fails(*command.split())
     assert f"Fix: run the command again, when fewer sessions write to the same tables:\n    flask db {line}\n" in told
+
+
+def test_settings_of_the_line_to_run_again() -> None:
+    """A later setting replaces an earlier one; the line shows no password, and no URL, which may contain one."""
+    given = ["review=warn", f"url=mysql://u:{PASSWORD}@h/d", f"DB_PASSWORD={PASSWORD}", "dry", "note=a token"]
+    line = "flask db -x review=off -x url=... -x DB_PASSWORD=... -x dry -x 'note=a token' upgrade"
+    assert line == with_settings("upgrade", given, review="off")
 
 
 ROW = "INSERT INTO \"user\" (username, email) VALUES ('ann', 'ann@example.org')"

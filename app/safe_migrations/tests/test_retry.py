@@ -199,6 +199,7 @@ def test_time_out_that_rolls_back(project: Project, holder: Connection) -> None:
     done = project.db(*TWICE)
     assert (1, ["1", "2", "1", "2"]) == (done.returncode, done.stdout.split()), done.stderr
     assert "Lock wait timeout exceeded; try restarting transaction (1205)\nFix: run the command again, " in done.stderr
+    assert "same tables:\n    flask db -x lock_timeout=1 -x lock_retries=2 upgrade\n" in done.stderr
     assert "the database is at p1." in done.stderr
     with project.start("flask", "db", "-x", "lock_timeout=1", "upgrade") as upgrade:
         assert any("Another session holds a lock; trying again in " in line for line in upgrade.stderr)
@@ -257,7 +258,7 @@ def test_command_to_run_again(project: Project, engine: Engine, command: str) ->
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         done = project.db("-x", "lock_timeout=0.1", "-x", "lock_retries=1", *command.split())
-    message = f"Fix: try again later:\n    flask db {command}\n"
+    message = f"Fix: try again later:\n    flask db -x lock_timeout=0.1 -x lock_retries=1 {command}\n"
     assert (1, True) == (done.returncode, message in done.stderr), done.stderr
 
 
