@@ -7,9 +7,10 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 from ..errors import DUPLICATE, MigrationError
@@ -87,40 +88,43 @@ def running(args: list[str], package: str, **options: Any) -> Iterator["subproce
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Inside the block, raise KeyboardInterrupt at SIGTERM, so that what the block began is ended as after Ctrl-C.
-
-    Do nothing in another thread than the main one, because only that gets signals.
-    """
-    if threading.current_thread() is not threading.main_thread():
+    """Inside the block, raise KeyboardInterrupt at SIGTERM, so that what the block began is ended as after Ctrl-C."""
+    with _handled_by(signal.default_int_handler, signal.SIGTERM):
         yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None if it was not set from Python
 
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
     """Inside the block, note Ctrl-C and SIGTERM; call their handlers, which may raise, when it ends.
 
-    So a process that the block starts is known to what ends it. Do nothing in another thread than the main one.
+    Otherwise a signal could come before the caller has the process that the block starts, and nothing would end that.
+    """
+    noted: list[int] = []
+    try:
+        with _handled_by(lambda number, _frame: noted.append(number), signal.SIGINT, signal.SIGTERM):
+            yield
+    finally:
+        for each in noted:
+            signal.raise_signal(each)
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object], *signals: signal.Signals) -> Iterator[None]:
+    """Inside the block, call ``handler`` at ``signals``.
+
+    Do nothing in another thread than the main one, because only that gets signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    noted: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.getsignal(each) for each in signals}
     try:
-        for number in before:
-            signal.signal(number, lambda number, _frame: noted.append(number))
+        for each in signals:
+            signal.signal(each, handler)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)  # None if it was not set from Python
-        for each in noted:
-            signal.raise_signal(each)
+        for each in signals:
+            signal.signal(each, before[each] or signal.SIG_DFL)  # None if it was not set from Python
 
 
 @contextmanager
