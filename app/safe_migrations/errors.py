@@ -36,8 +36,11 @@ from sqlalchemy.exc import (
 )
 
 IN_LOG = "(the row is in the server's log, as DETAIL)"
-DUPLICATE = re.compile(r"(?<=Duplicate entry ').*(?=' for key)", re.DOTALL)
-"""The value in an error of MySQL or MariaDB about a unique constraint."""
+DUPLICATE_VALUE = re.compile(r"(?<=Duplicate entry ')(?:(?!\nERROR ).)*(?=' for key)", re.DOTALL)
+"""The value in an error of MySQL or MariaDB about a unique constraint; it may have quotes and lines.
+
+A line that begins with ERROR is the next error of a client program.
+"""
 
 
 class MigrationError(CommandError):
@@ -108,7 +111,7 @@ def summary(error: BaseException) -> str:
     if isinstance(error, DBAPIError) and error.orig is not None:
         number_and_text = error.orig.args
         if len(number_and_text) == 2 and isinstance(number_and_text[0], int):
-            return f"{DUPLICATE.sub('...', str(number_and_text[1]))} ({number_and_text[0]})"
+            return f"{DUPLICATE_VALUE.sub('...', str(number_and_text[1]))} ({number_and_text[0]})"
         lines = str(error.orig).strip().splitlines()
         details = [line for line in lines[1:] if line.startswith("DETAIL:")]
         if details and isinstance(error, IntegrityError | DataError):  # with values of a row, maybe of a person

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from ..errors import DUPLICATE, MigrationError
+from ..errors import DUPLICATE_VALUE, MigrationError
 
 # A program's message is cut after so many characters: some repeat the statement that failed, with all its values.
 LONGEST = 400
@@ -165,7 +165,7 @@ def _failure(path: str, status: int, stderr: str, package: str) -> ToolError:
 
     Raise OSError if the program could not write the backup because the disk is full.
     """
-    stderr = DUPLICATE.sub("...", stderr)
+    stderr = DUPLICATE_VALUE.sub("...", stderr)
     lines = [line[:LONGEST] for line in stderr.splitlines() if line.strip() and not HIDDEN.search(line)]
     first = max((number for number, line in enumerate(lines) if "ERROR" in line), default=-3)
     words = " ".join(lines[first:])[:LONGEST] or f"exit status {status}"

@@ -658,7 +658,7 @@ def test_no_row(project: Project, sql: Sql, body: str, words: str) -> None:
 
 @on_mysql
 def test_no_duplicate_value(project: Project, sql: Sql) -> None:
-    """Nor is the duplicate value of MySQL and MariaDB, which name the key; it may have quotes and lines."""
+    """The duplicate value, which may have quotes and lines, is not in the messages of MySQL and MariaDB."""
     project.ok("upgrade")
     insert = """INSERT INTO user (username, email) VALUES ('{}', 'ann''\n'' for key''@example.org')"""
     sql(insert.format("ann"))
@@ -669,12 +669,15 @@ def test_no_duplicate_value(project: Project, sql: Sql) -> None:
 
 
 def test_no_row_in_the_words_of_a_program() -> None:
-    """Nor is it in the message of a program that loads a dump."""
+    """Values of a row are not in the message of a program that loads a dump, either; each error names its own key."""
     failed = 'pg_restore: error: ERROR:  could not create unique index "x"\n'
     told = _failure("pg_restore", 1, f"{failed}DETAIL:  Key (a)=(ann) is duplicated.\nCONTEXT:  COPY t: ann\n", "")
     assert 'pg_restore failed: pg_restore: error: ERROR:  could not create unique index "x"' == told.what
-    told = _failure("mariadb", 1, "ERROR 1062 (23000) at line 5: Duplicate entry 'ann' for key 'x'\n", "")
+    first = "ERROR 1062 (23000) at line 5: Duplicate entry 'ann\nERRORS' for key 'x'\n"
+    told = _failure("mariadb", 1, first, "")
     assert "mariadb failed: ERROR 1062 (23000) at line 5: Duplicate entry '...' for key 'x'" == told.what
+    told = _failure("mariadb", 1, f"{first}ERROR 1062 (23000) at line 6: Duplicate entry 'bob' for key 'y'\n", "")
+    assert "mariadb failed: ERROR 1062 (23000) at line 6: Duplicate entry '...' for key 'y'" == told.what
 
 
 def test_error_that_was_not_raised() -> None:
