@@ -132,7 +132,7 @@ def database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> It
 
 @pytest.fixture(scope="module")
 def mariadb() -> Iterator[MariaDBServers]:
-    """Yield what starts MariaDB servers, and kill them at the end; skip the tests where none is tested."""
+    """Yield a factory of MariaDB servers, and kill them at the end; skip the tests where none is tested."""
     server_url("mysql")
     with TemporaryDirectory(dir=FILES) as name:
         Path(name).chmod(0o755)

@@ -52,9 +52,12 @@ class SQLiteDatabases(Databases):
         return ""
 
     def confine(self, connection: Connection) -> None:
-        """Forbid new sessions to ATTACH other database files; this also forbids ``VACUUM INTO``, which attaches one."""
+        """Forbid new sessions to ATTACH other database files; this also forbids ``VACUUM INTO``, which attaches one.
+
+        The session of ``connection`` must be the only one of the engine's pool.
+        """
         event.listen(self.engine, "connect", lambda session, _record: session.set_authorizer(_only_this_file))
-        connection.detach()  # it is not confined, because it began before that
+        connection.detach()  # its session began before the authorizer, so the pool must not reuse it
 
 
 def _only_this_file(action: int, file: str | None, *_others: str | None) -> int:
