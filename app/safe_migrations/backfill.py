@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .adapters.base import IN_BATCHES, OWN_TABLES, POSITIONS, in_autocommit_block, version_table
+from .adapters.exact_sql import escaped
 from .console import RowProgress, log
 from .database import Database
 from .errors import LostLockError, MigrationError, UnsafeError, counted, summary
@@ -39,7 +40,7 @@ from .histories.heads import parents
 from .lock_waits import is_lock_timeout
 from .plan import again, is_known, rehearses
 from .retry import RetryPolicy
-from .review.sql.ops import BackfillOp, escaped
+from .review.sql.ops import BackfillOp
 from .settings import settings
 from .transaction import StepConnection, StepTransaction
 

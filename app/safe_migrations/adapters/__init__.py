@@ -8,6 +8,7 @@ facts.py            the behaviour of a database, e.g. whether a type change rewr
 casts.py            the effect of a type change on a column's values
 products.py         the facts of all products
 dialects.py         SQLAlchemy's dialect objects, which write SQL without a connection
+exact_sql.py        SQL that reaches the database as it is written, without parameters
 sql_words.py        a tokenizer, which splits SQL into statements and words
 client_programs.py  functions that find and run client programs, e.g. pg_dump, for backups
 """

@@ -19,7 +19,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.sql.expression import False_, True_
 from sqlalchemy.sql.functions import now
 
-from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of
+from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of, exact_sql  # noqa: F401  # for scripts
 from ..database import Database, models_metadata, tables_of_models
 from ..drift import CHECK_PLUGIN
 

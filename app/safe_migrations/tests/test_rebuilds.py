@@ -25,6 +25,7 @@ TABLES = {
     "check_inline": PLAIN.replace("TEXT", "TEXT CHECK (name <> '')"),
     "on_delete": f"{PLAIN[:-1]}, owner INTEGER REFERENCES user (id) ON DELETE CASCADE)",
     "generated": f"{PLAIN[:-1]}, twice AS (age * 2))",
+    "default": PLAIN.replace("TEXT", "TEXT DEFAULT '{\"mail\":true}'"),
     "on_conflict": PLAIN.replace("TEXT", "TEXT UNIQUE ON CONFLICT IGNORE"),
 }
 GENERATED = {kind: f"{PLAIN[:-1]}, twice INTEGER AS (age * 2) {kind})" for kind in ("STORED", "VIRTUAL")}
@@ -43,8 +44,25 @@ FAMILY = (
 )
 KEYS = FAMILY.replace(" COLLATE NOCASE", "")
 MATCH = KEYS.replace("(id) ON", "(id) MATCH FULL ON")  # SQLAlchemy reads nothing after MATCH
-# SQLAlchemy takes :b for a parameter, and would write NULL.
-MISREAD = f"{PLAIN[:-1]}, CONSTRAINT ck CHECK (name <> ' :b' AND age > 0))"
+# SQLAlchemy takes :b for a parameter, and would write NULL; it removes the backslash of \\:c.
+COLONS = "CONSTRAINT ck CHECK (name <> ' :b' AND name <> '\\:c' AND age > 0)"
+COLON_INDEX = "CREATE INDEX ix ON pet (name, age) WHERE age <> ' :b' OR age <> '\\:c'"
+DEFAULTS = (
+    *("'{\"mail\":true}'", "'a :x b'", "'\\:x'", "'\\\\:x'", "'::x'", "' :a:b '", "' :a::b '", "'100%'", "'%(a)s %%'"),
+    *(
+        "''",
+        "'it''s :x'",
+        "(length(':x'))",
+        "(':x' <> 'x')",
+        "((1) + (2))",
+        "1",
+        "-1.5",
+        "x'3A78'",
+        "TRUE",
+        "NULL",
+        "CURRENT_TIMESTAMP",
+    ),
+)
 INDEX = "CREATE INDEX ix ON pet (name)"
 LEFTOVER = "CREATE TABLE _alembic_tmp_pet (id INTEGER)"
 REVIEWED = {"MIGRATION_REVIEW": "enforce"}
@@ -111,7 +129,6 @@ def refused(project: Project, up: str, down: str = "pass", command: str = "upgra
 REFUSED = {
     "CHECK": ([TABLES["check"]], CHANGE, "SQLite has to rebuild pet, and "),  # test_rules_rebuilds.py has the others
     "key with MATCH": ([MATCH], CHANGE, "would lose ON DELETE"),
-    "CHECK with :b": ([MISREAD], CHANGE, "would lose CHECK (NAME <> ' :b' AND AGE > 0) (rebuild-loses)."),
     "COLLATE of a renamed column": ([TABLES["collate"]], RENAME, "would lose COLLATE"),
     "CHECK of a renamed column": ([TABLES["check_inline"]], RENAME, "(rebuild-loses)"),
     "DESC of a renamed column": ([PLAIN, OBJECTS["desc_index"]], RENAME, "the index ix of pet cannot be recreated"),
@@ -143,6 +160,8 @@ REBUILT = {
     "recreated key": ([MATCH], batch(DROP_KEY, NEW_KEY), ["REFERENCES user"], ["ON DELETE"]),
     # SQLite's own DROP COLUMN refuses a STORED one.
     "dropped generated": ([GENERATED["STORED"]], batch("drop_column('twice')", options=ALWAYS), [], ["twice"]),
+    "CHECK with :b": ([f"{PLAIN[:-1]}, {COLONS})"], CHANGE, [COLONS], []),
+    "index with :b of a renamed column": ([PLAIN, COLON_INDEX], RENAME, [COLON_INDEX.replace("name", "called")], []),
     "dropped index": ([PLAIN, INDEX], batch("drop_index('ix')", "drop_column('name')"), [], ["INDEX"]),
     "renamed without index": ([PLAIN, OBJECTS["desc_index"]], batch("drop_index('ix')", NEW_NAME), [], ["INDEX"]),
 }
@@ -158,6 +177,22 @@ def test_rebuild(project: Project, statements: list[str], change: str, kept: lis
     found = "\n".join(texts(project).values())
     assert (kept, []) == ([word for word in kept if word in found], [word for word in gone if word in found])
     assert [(2,)] == run(project, "INSERT INTO pet (id, age) VALUES (2, 2) RETURNING id")
+
+
+def test_defaults_are_kept(project: Project) -> None:
+    """Each default keeps its SQL, and so the value that a new row gets, whatever the script changes besides."""
+    columns = ", ".join(f"d{number} TEXT DEFAULT {default}" for number, default in enumerate(DEFAULTS))
+    with_table(project, f"{PLAIN[:-1]}, {columns})")
+    defaults = "SELECT name, dflt_value FROM pragma_table_xinfo('pet') WHERE name GLOB 'd*'"
+    values = f"SELECT {', '.join(f'd{number}' for number in range(len(DEFAULTS) - 1))} FROM pet"
+    before, row = run(project, defaults), run(project, values)
+    no_default = "alter_column('d0', new_column_name='e0', server_default=None)"
+    assured = 'safety_assured = {"rename-column": "a test"}'
+    project.write(*revision("b1", FIRST, f"{CHANGE}\n{batch(no_default)}", more=assured))
+    project.ok("upgrade", **REVIEWED)
+    assert before[1:] == run(project, defaults)
+    run(project, "INSERT INTO pet (id) VALUES (2)")
+    assert [(None, *row[0][1:])] == run(project, f"{values.replace('d0', 'e0')} WHERE id = 2")
 
 
 def test_a_downgrade_that_loses_is_refused_until_the_script_accepts_it(project: Project) -> None:
@@ -224,6 +259,7 @@ LOST = {
     "check": "CHECK",
     "check_inline": "CHECK",
     "on_delete": "ON DELETE",
+    "default": "mail:true",
     "on_conflict": "ON CONFLICT",
     "trigger": "TRIGGER",
     "expression_index": "lower",

@@ -8,17 +8,18 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
 from sqlalchemy import (
     Cast,
     CheckConstraint,
+    Column,
     Computed,
     Connection,
     Constraint,
     Integer,
     StaticPool,
     Table,
+    TextClause,
     create_engine,
     literal_column,
 )
@@ -28,15 +29,17 @@ from sqlalchemy.util import set_creation_order
 
 from ...errors import MigrationError, UnsafeError, summary
 from ..base import double_quoted
+from ..exact_sql import ExactSQLiteImpl
 from .dump import copy_schema, driver_connection
 from .snapshot import has_counters
+from .stored_columns import keeps_default, stored_columns
 from .table_texts import Clause, TableText, features
 
 ON_LOSS = "on_rebuild_loss"
 """The option of ``context.configure()`` for a function that gets the UnsafeError for a loss, and may raise it."""
 
 
-class RebuildImpl(SQLiteImpl):
+class RebuildImpl(ExactSQLiteImpl):
     """Alembic's implementation for SQLite, with table rebuilds that lose nothing. Alembic finds it by ``__dialect__``.
 
     A rebuild that would lose something raises UnsafeError, unless the function of the option ON_LOSS accepts the loss.
@@ -113,9 +116,11 @@ class Rebuild:
         }
         self._require_no_leftover()
         self._keep_generated_columns()
+        self._keep_conditions()
         self._require_features_kept()
         self._require_same_values()
         self.rows = self._count_rows()
+        self.columns = stored_columns(self.driver, self.table)
         self.sequence = self._last_number()
         self.indexes = dict(self._take_indexes())
         self.triggers = self._texts("trigger")
@@ -139,6 +144,19 @@ class Rebuild:
             read = self.batch.table.c[column.key].server_default
             if isinstance(read, Computed) and str(read.sqltext) == str(new.sqltext):
                 new.sqltext = literal_column(expression)
+
+    def _keep_conditions(self) -> None:
+        """Give each CHECK and index that was read from the database its condition, without parameters such as :b."""
+        if not self.batch.reflected:
+            return
+        assert self.batch.new_table is not None
+        read = {name for name, each in self.batch.named_constraints.items() if each in self.batch.table.constraints}
+        for constraint in self.batch.new_table.constraints:
+            if isinstance(constraint, CheckConstraint) and str(constraint.name) in read:
+                constraint.sqltext = _verbatim(constraint.sqltext)
+        for index in self.batch.indexes.values():
+            options = index.dialect_options["sqlite"]
+            options["where"] = _verbatim(options["where"])
 
     def _require_features_kept(self) -> None:
         """Refuse the rebuild if an unchanged column or constraint would lose one of FEATURES, such as COLLATE."""
@@ -216,8 +234,8 @@ class Rebuild:
     def recreate(self) -> None:
         """Recreate the indexes and triggers that Alembic does not, and restore the last number of AUTOINCREMENT.
 
-        Raise UnsafeError if rows are missing. Refuse the rebuild if an index or trigger cannot be recreated, or if a
-        view or trigger no longer works.
+        Raise UnsafeError if rows are missing. Refuse the rebuild if a default is another one, if an index or trigger
+        cannot be recreated, or if a view or trigger no longer works.
         """
         if (rows := self._count_rows()) != self.rows:
             raise UnsafeError(
@@ -226,6 +244,8 @@ class Rebuild:
                 " CONFLICT from the new table; nothing was changed. To count the rows:",
                 f"SELECT count(*) FROM {double_quoted(self.table)};",
             )
+        if changed := list(self._find_changed_columns()):
+            self.refuse(not_rebuilt(self.table, f"would lose {' and '.join(changed)}"))
         if self.sequence is not None and self.counts_up:
             self.driver.execute("DELETE FROM sqlite_sequence WHERE name = ?", (self.table,))
             self.driver.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (self.table, self.sequence))
@@ -243,6 +263,18 @@ class Rebuild:
                         "SELECT name, sql FROM sqlite_master WHERE type IN ('view', 'trigger');",
                     )
                 )
+
+    def _find_changed_columns(self) -> Iterator[str]:
+        """Yield the default and the NOT NULL of each column that has lost it without a change in the script."""
+        now = stored_columns(self.driver, self.table)
+        for name, column in self.staying.items():
+            read, before, after = self.batch.table.c[name], self.columns.get(name.lower()), now[column.name.lower()]
+            if before is None:
+                continue
+            if _sql_of(read) is _sql_of(column) and not keeps_default(self.driver, before, after):
+                yield f"DEFAULT {before.default} of {before.name}"
+            if before.is_not_null and not (after.is_not_null or after.in_key) and read.nullable == column.nullable:
+                yield f"NOT NULL of {before.name}"
 
     def _find_failures(self) -> Iterator[tuple[str, str]]:
         """Yield each view or trigger that SQLite cannot compile, such as ``a trigger of pet``, and the error."""
@@ -280,6 +312,15 @@ class Rebuild:
         query = "SELECT seq FROM sqlite_sequence WHERE name = ? COLLATE NOCASE"
         found = self.driver.execute(query, (self.table,)).fetchone()
         return int(found[0]) if found else None
+
+
+def _sql_of(column: "Column[Any]") -> Any:
+    return getattr(column.server_default, "arg", None)
+
+
+def _verbatim(condition: Any) -> Any:
+    """Return SQL that SQLAlchemy has read into a text() so that it takes no part of it for a parameter."""
+    return literal_column(condition.text) if isinstance(condition, TextClause) else condition
 
 
 def not_rebuilt(table: str, why: str) -> UnsafeError:

@@ -34,11 +34,12 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
+from ...adapters.exact_sql import escaped
 from ...adapters.facts import Facts
 from ...console import only_warnings
 from ...errors import summary
 from ..known_schema import KnownColumn
-from ..sql.ops import BackfillOp, NamedType, escaped
+from ..sql.ops import BackfillOp, NamedType
 from .implied_ops import table_of
 
 REHEARSE = (

@@ -8,9 +8,9 @@ from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Identity, 
 from sqlalchemy.types import NullType
 from sqlglot import exp
 
+from ...adapters.exact_sql import escaped
 from ...adapters.facts import Facts
 from ...adapters.sql_words import Words
-from .ops import escaped
 from .phrases import Phrase, find
 from .reflected_types import type_of
 from .trees import Unread, name_of, table_of, tree_of

@@ -346,8 +346,3 @@ class NamedType(UserDefinedType[Any]):
     def get_col_spec(self, **_options: Any) -> str:
         """Return the name of the type as the script writes it."""
         return self.name
-
-
-def escaped(sql: str) -> str:
-    """Return SQL with colons escaped: sqlalchemy.text(), and so op.execute(), takes ``:name`` for a parameter."""
-    return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", sql)
