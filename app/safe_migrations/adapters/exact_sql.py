@@ -9,8 +9,12 @@ import re
 from typing import Any
 
 from alembic.ddl.impl import DefaultImpl
+from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
+from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.ddl.sqlite import SQLiteImpl
-from sqlalchemy import Inspector, Table
+from sqlalchemy import ClauseElement, Inspector, Table, TextClause, bindparam, text
+from sqlalchemy.sql.visitors import replacement_traverse
+from sqlalchemy.types import UserDefinedType
 
 # What text() takes for a parameter or an escaped colon, with all colons that directly follow.
 COLONS = re.compile(r"(?:(?<![:\w\\]):(?=\w)|(?<=\\):)[:\w]*")
@@ -30,6 +34,14 @@ class _Escaped(str):
     __slots__ = ()
 
 
+class _Verbatim(UserDefinedType[str]):
+    """The type of a parameter that is written into SQL as it is."""
+
+    def literal_processor(self, _dialect: Any) -> Any:
+        """Return a function that returns its argument, without quotes."""
+        return str
+
+
 class ExactImpl(DefaultImpl):
     """A part of an implementation that reads SQL from the database, and writes it into scripts, without a change.
 
@@ -43,6 +55,35 @@ class ExactImpl(DefaultImpl):
             if owner and isinstance(sql := owner.get(key), str) and not isinstance(sql, _Escaped):
                 owner[key] = _Escaped(escaped(sql))
 
+    def adjust_reflected_dialect_options(self, reflected_object: Any, kind: str) -> dict[str, Any]:
+        """Return the options of an index of the database, with an exact condition."""
+        options = {**super().adjust_reflected_dialect_options(reflected_object, kind)}
+        where = {name: text(escaped(sql)) for name, sql in options.items() if isinstance(sql, str) and "_where" in name}
+        return {**options, **where}
+
+    def render_ddl_sql_expr(
+        self, expr: ClauseElement, is_server_default: bool = False, is_index: bool = False, **kw: Any
+    ) -> str:
+        """Return the SQL of an expression for a script, which passes it to text(), or that of an index as it is."""
+        exact: Any = replacement_traverse(expr, {}, _without_parameters)
+        sql = super().render_ddl_sql_expr(exact, is_server_default=is_server_default, is_index=is_index, **kw)
+        if self.dialect.paramstyle in ("format", "pyformat"):
+            sql = sql.replace("%%", "%")
+        return sql if is_index else escaped(sql)
+
+
+def _without_parameters(element: Any, **_options: Any) -> TextClause | None:
+    """Return a text() whose parameters have no value as SQL with their names, e.g. ``:true``; None for all else."""
+    if not isinstance(element, TextClause):
+        return None
+    compiled: Any = element.compile()
+    names = [name for name, parameter in compiled.binds.items() if parameter.required]
+    return element.bindparams(*(bindparam(name, f":{name}", _Verbatim()) for name in names)) if names else None
+
+
+class _Default(ExactImpl):
+    __dialect__ = "default"
+
 
 class ExactSQLiteImpl(ExactImpl, SQLiteImpl):
     """Alembic's implementation for SQLite, with exact SQL. RebuildImpl replaces it where revisions run."""
@@ -55,3 +96,15 @@ class ExactSQLiteImpl(ExactImpl, SQLiteImpl):
         if isinstance(default, str) and not isinstance(default, _Escaped) and EXPRESSION.fullmatch(default):
             column_info["default"] = f"({default})"
         super().autogen_column_reflect(inspector, table, column_info)
+
+
+class _PostgreSQL(ExactImpl, PostgresqlImpl):
+    __dialect__ = "postgresql"
+
+
+class _MySQL(ExactImpl, MySQLImpl):
+    __dialect__ = "mysql"
+
+
+class _MariaDB(ExactImpl, MariaDBImpl):
+    __dialect__ = "mariadb"

@@ -11,12 +11,25 @@ from typing import Any
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import BinaryExpression, Boolean, CheckConstraint, Column, Dialect, Enum, String, Table, inspect, text
+from sqlalchemy import (
+    BinaryExpression,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Enum,
+    String,
+    Table,
+    TextClause,
+    inspect,
+    text,
+)
 from sqlalchemy import column as sql_column
 from sqlalchemy.sql.elements import conv
 from sqlalchemy.sql.operators import in_op
 
 from ..adapters.dialects import dialect_of
+from ..adapters.exact_sql import escaped
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
 from ..database import Database, models_metadata
@@ -167,6 +180,22 @@ def _creates(dialect: str, op: ops.CreateCheckConstraintOp, model: Any) -> bool:
     return op.constraint_name in [each.name for each in checks_of(model, dialect_of(dialect))]
 
 
+def keep_conditions(upgrade: ops.UpgradeOps) -> None:
+    """Let the downgrade create each CHECK that ``upgrade`` drops with exactly the condition that the database has."""
+    for changes in table_changes(upgrade):
+        for number, op in enumerate(changes.ops):
+            if isinstance(op, ops.DropConstraintOp) and op.constraint_type == "check":
+                check = op.to_constraint()
+                if isinstance(check, CheckConstraint) and isinstance(check.sqltext, TextClause):
+                    changes.ops[number] = _dropped(changes, str(check.name), check.sqltext.text)
+
+
+def _dropped(changes: ops.ModifyTableOps, name: str, condition: str) -> ops.DropConstraintOp:
+    """Return the drop of a CHECK, with the condition that the database shows."""
+    exact = text(escaped(condition))
+    return ops.CreateCheckConstraintOp(conv(name), changes.table_name, exact, schema=changes.schema).reverse()
+
+
 def drop_checks_first(upgrade: ops.UpgradeOps, inspector: RenamedInspector) -> None:
     """Add to ``upgrade`` a drop of each CHECK that names a dropped column, before the drop of that column.
 
@@ -178,7 +207,7 @@ def drop_checks_first(upgrade: ops.UpgradeOps, inspector: RenamedInspector) -> N
         dropped = [op.constraint_name for op in changes.ops if isinstance(op, ops.DropConstraintOp)]
         checks = inspector.get_check_constraints(table, schema) if columns else []
         changes.ops[:0] = [
-            ops.CreateCheckConstraintOp(conv(check["name"]), table, text(check["sqltext"]), schema=schema).reverse()
+            _dropped(changes, check["name"], check["sqltext"])
             for check in _checks_naming(columns, checks)
             if check["name"] not in dropped
         ]

@@ -77,7 +77,7 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
 
     It calls the app's function ``theirs`` first; if that returns False, it writes code that runs on every database, and
     adds the imports. Alembic alone does not import the module of an app's type, omits `sa.` for a type inside another,
-    and renders func.now() for the connected database: SQLite has no `now()`.
+    renders func.now() for the connected database (SQLite has no `now()`), and strips a text of its quotes.
     """
 
     def render(kind: str, item: Any, autogen: Any) -> Any:
@@ -87,6 +87,8 @@ def render_item(theirs: Callable[..., Any] | None) -> Callable[..., Any]:
             arg = getattr(item, "arg", None)
             if isinstance(arg, True_ | False_):  # 1 on SQLite, which PostgreSQL refuses
                 return f"sa.{arg}()"
+            if isinstance(arg, str):
+                return repr(arg)
             is_now = isinstance(arg, now) and not list(arg.clauses)  # MySQL's CURRENT_TIMESTAMP(6) stays
             return "sa.text('CURRENT_TIMESTAMP')" if is_now else getattr(item, "code", False)
         if kind == "type":

@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeEngine
 
 from ..adapters.facts import Facts
 from ..database import Database
-from .rendering import AddEnumValue, PerDialect, all_ops
+from .rendering import AddEnumValue, PerDialect, all_ops, executed
 
 
 def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], facts: Facts) -> None:
@@ -40,8 +40,8 @@ def create_and_drop_enums(upgrade: ops.UpgradeOps, models: Iterable[Table], fact
     existing = _enums(older, facts)
     new = {name: sql for name, sql in _enums(used, facts).items() if name not in existing}
     if new:
-        up = [ops.ExecuteSQLOp(sql) for sql in new.values()]
-        down = [ops.ExecuteSQLOp(f"DROP TYPE IF EXISTS {name}") for name in new]
+        up = [executed(sql) for sql in new.values()]
+        down = [executed(f"DROP TYPE IF EXISTS {name}") for name in new]
         upgrade.ops.insert(0, PerDialect({facts.product: up}, {facts.product: down}))
 
 

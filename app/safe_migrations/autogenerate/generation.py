@@ -23,7 +23,7 @@ from ..review.known_schema import KnownSchema, Name
 from ..settings import settings
 from .acknowledgements import acknowledge, ask_why, begin_reasons
 from .backfills import fill_existing_rows, restore_with_value
-from .check_constraints import add_type_checks, drop_checks_first, keep_column_checks, refuse_renames
+from .check_constraints import add_type_checks, drop_checks_first, keep_column_checks, keep_conditions, refuse_renames
 from .enum_types import create_and_drop_enums
 from .index_changes import (
     drop_as_constraints,
@@ -37,7 +37,7 @@ from .online_steps import one_table_each, online_steps, scripts_of
 from .questions import confirm, given, wrong_answer
 from .renamed_inspector import RenamedInspector
 from .renames import find_renames, full_name, rename_operations
-from .rendering import AddEnumValue, PerDialect, all_ops, remove_empty, table_changes
+from .rendering import AddEnumValue, PerDialect, all_ops, executed, remove_empty, table_changes
 from .server_defaults import alter_identities, generated_for, leave_out_generated
 
 
@@ -56,6 +56,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     inspector = RenamedInspector(context.connection, renames)
     _keep_unknown_tables(upgrade)
     _ask_about_columns(upgrade)
+    keep_conditions(upgrade)
     drop_checks_first(upgrade, inspector)
     keep_column_checks(upgrade)
     add_type_checks(upgrade, models)
@@ -289,7 +290,7 @@ def _set_defaults_again(container: ops.OpContainer, targets: list[Facts]) -> Non
                     continue
                 column = f"{facts.quoted(op.table_name, op.schema)} ALTER COLUMN {facts.quoted(op.column_name)}"
                 before, after = (
-                    PerDialect({facts.product: [ops.ExecuteSQLOp(f"ALTER TABLE {column} {what}")]}, {})
+                    PerDialect({facts.product: [executed(f"ALTER TABLE {column} {what}")]}, {})
                     for what in ("DROP DEFAULT", f"SET DEFAULT {text[1]}")
                 )
                 at = container.ops.index(changes)

@@ -14,7 +14,7 @@ from ..adapters.facts import Facts
 from ..console import log
 from ..database import models_metadata
 from ..review.rules.implied_ops import column_names
-from .rendering import Directions, PerDialect, table_changes
+from .rendering import Directions, PerDialect, executed, table_changes
 
 Drop = ops.DropIndexOp | ops.DropConstraintOp
 Create = ops.CreateIndexOp | ops.CreateUniqueConstraintOp
@@ -127,7 +127,7 @@ def _renamed(create: Any, old: str, facts: Facts) -> Directions:
     kind = next(kind for kind, types in KINDS.items() if isinstance(create, types))
     up, down = (facts.renaming(kind, str(table), schema, *names) for names in ((old, new), (new, old)))
     if up:
-        return [ops.ExecuteSQLOp(up)], [ops.ExecuteSQLOp(down)]
+        return [executed(up)], [executed(down)]
     before = copy(create)
     setattr(before, "index_name" if kind == "ix" else "constraint_name", conv(old))
     both = [before.reverse(), create] if facts.rebuilds else [create, before.reverse()]

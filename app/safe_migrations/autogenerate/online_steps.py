@@ -23,7 +23,7 @@ from .index_changes import (
     index_created,
     name_of,
 )
-from .rendering import AutocommitBlock, Directions, PerDialect, remove_empty
+from .rendering import AutocommitBlock, Directions, PerDialect, executed, remove_empty
 
 Step = tuple[str | None, list[ops.MigrateOperation]]
 """One revision to write: its message, and its operations."""
@@ -184,8 +184,8 @@ def _unique_constraint(op: ops.CreateUniqueConstraintOp) -> list[Step]:
             return [], []
         index, add = by_index(op, name, facts)
         table = facts.quoted(op.table_name, op.schema)
-        drop = ops.ExecuteSQLOp(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {facts.quoted(name)}")
-        return [ops.ExecuteSQLOp(add)], [drop, *_concurrently(index, if_not_exists=True)[0]]
+        drop = executed(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {facts.quoted(name)}")
+        return [executed(add)], [drop, *_concurrently(index, if_not_exists=True)[0]]
 
     return [
         (f"Create unique index {name}", [PerDialect.of(create)]),
@@ -221,7 +221,7 @@ def _not_valid(tables: list[ops.ModifyTableOps], after_others: bool) -> list[Ste
 
     def validate(facts: Facts) -> Directions:
         found = (facts.validate_sql(*table_of(op), str(op.constraint_name)) for op in added)
-        return [ops.ExecuteSQLOp(sql) for sql in found if sql], []
+        return [executed(sql) for sql in found if sql], []
 
     kinds = {isinstance(op, ops.CreateForeignKeyOp) for op in added}
     what = "constraints" if len(kinds) > 1 else "foreign keys" if True in kinds else "CHECKs"
@@ -258,7 +258,7 @@ def _not_null(changes: ops.ModifyTableOps, alters: list[ops.AlterColumnOp]) -> l
     def make_not_null(facts: Facts) -> Directions:
         checks, drops = check(facts)
         names = [str(each.constraint_name) for each in checks]  # type: ignore[attr-defined]
-        validate = [ops.ExecuteSQLOp(str(facts.validate_sql(table, schema, name))) for name in names]
+        validate = [executed(str(facts.validate_sql(table, schema, name))) for name in names]
         return [*validate, alter, *drops], [alter.reverse(), *checks]
 
     columns = " and ".join(f"{table}.{op.column_name}" for op in alters)

@@ -23,7 +23,7 @@ from ..review.rules.possible_renames import (
 from .acknowledgements import acknowledge, ask_why
 from .questions import confirm, given_pairs, has_terminal, wrong_answer
 from .renamed_inspector import Renames, Scope, differences
-from .rendering import Directions, Lines, PerDialect, table_changes
+from .rendering import Directions, Lines, PerDialect, executed, table_changes
 
 
 @dataclass
@@ -161,4 +161,4 @@ def _table_renamed(schema: str | None, old: str, new: str) -> Lines:
 
 def _column_renamed(table: Name, old: str, new: str, facts: Facts) -> Directions:
     up, down = (rename_column_sql(table, *names, facts) for names in ((old, new), (new, old)))
-    return [ops.ExecuteSQLOp(up)], [ops.ExecuteSQLOp(down)]
+    return [executed(up)], [executed(down)]

@@ -14,6 +14,7 @@ from sqlalchemy import Column, ColumnElement, DefaultClause, Dialect
 from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from ..adapters.exact_sql import escaped
 from ..adapters.facts import Facts
 from ..adapters.products import FACTS
 from ..internals import variants_of
@@ -78,11 +79,16 @@ class PerDialect(ops.MigrateOperation):
         return not any((*self.upgrade.values(), *self.downgrade.values()))
 
 
+def executed(sql: str) -> ops.ExecuteSQLOp:
+    """Return an operation that executes exactly ``sql``."""
+    return ops.ExecuteSQLOp(escaped(sql))
+
+
 class AddEnumValue(PerDialect):
     """An operation that adds a value to an enum type, last or before ``before``. No downgrade removes the value."""
 
     def __init__(self, facts: Facts, name: str, value: str, before: str | None) -> None:
-        super().__init__({facts.product: [ops.ExecuteSQLOp(facts.add_enum_value_sql(name, value, before))]}, {})
+        super().__init__({facts.product: [executed(facts.add_enum_value_sql(name, value, before))]}, {})
         self.name = name
         self.value = value
 

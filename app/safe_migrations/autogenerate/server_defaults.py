@@ -34,7 +34,7 @@ from ..review.known_schema import Name
 from ..review.rules.implied_ops import column_names
 from ..review.rules.suggestions import as_python, as_sql, new_revision
 from ..review.sql.trees import expression_of
-from .rendering import PerDialect, remove_empty, table_changes, value_type
+from .rendering import PerDialect, executed, remove_empty, table_changes, value_type
 
 BOOLEANS = {
     **dict.fromkeys(("true", "t", "yes", "on"), Decimal(1)),
@@ -172,7 +172,7 @@ def alter_identities(upgrade: ops.UpgradeOps, context: MigrationContext) -> None
     def sql(op: ops.AlterColumnOp, old: Any, new: Any) -> tuple[ops.ExecuteSQLOp]:
         options = {"schema": op.schema, "existing_server_default": old}
         element = IdentityColumnDefault(op.table_name, op.column_name, new, context.impl, **options)
-        return (ops.ExecuteSQLOp(str(element.compile(dialect=context.dialect)).strip()),)
+        return (executed(str(element.compile(dialect=context.dialect)).strip()),)
 
     for changes in table_changes(upgrade):
         for op in [each for each in changes.ops if isinstance(each, ops.AlterColumnOp)]:
