@@ -211,6 +211,20 @@ def test_rebuild_on_request(connect: Callable[..., sa.Connection]) -> None:
         assert "would lose COLLATE" in lost(known(connection), add("sa.Integer()"), recreate="always")
 
 
+@pytest.mark.parametrize("from_database", [True, False])
+def test_copy_that_leaves_out_a_column(connect: Callable[..., sa.Connection], from_database: bool) -> None:
+    """A column, with its foreign key, that copy_from lacks is found, in a database and by the history."""
+    statements = ("CREATE TABLE user (id INTEGER PRIMARY KEY)", NAMED)
+    columns = (sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text), sa.Column("age", sa.Integer))
+    copy = sa.Table("pet", sa.MetaData(), *columns, sa.CheckConstraint("age >= 0", name="ck"))
+    with connect(*(statements if from_database else ())) as connection:
+        tables = known(connection)
+        for statement in () if from_database else statements:
+            for step in operations_of(f"op.execute({statement!r})", "sqlite"):
+                tables.follow(step)
+        assert f"{LOSES}column owner and foreign key (owner)" in lost(tables, BIG, copy_from=copy)
+
+
 @pytest.mark.parametrize(
     ("history", "words"),
     [

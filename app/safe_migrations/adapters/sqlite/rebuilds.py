@@ -32,7 +32,7 @@ from ..base import double_quoted
 from ..exact_sql import ExactSQLiteImpl
 from .dump import copy_schema, driver_connection
 from .snapshot import has_counters
-from .stored_columns import keeps_default, stored_columns
+from .stored_columns import keeps_default, keys_of, stored_columns, stored_keys
 from .table_texts import Clause, TableText, features
 
 ON_LOSS = "on_rebuild_loss"
@@ -66,6 +66,12 @@ class RebuildImpl(ExactSQLiteImpl):
         query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
         if found := driver_connection(self.connection).execute(query, (table.name,)).fetchone():
             self.rebuild = Rebuild(self.connection, batch_impl, found[0], self._refuse)
+
+    def drop_table(self, table: Table, **kw: Any) -> None:
+        """Drop a table. If a rebuild has copied its rows, first refuse values that the copy has changed."""
+        if self.rebuild is not None and table is self.rebuild.batch.table:
+            self.rebuild.require_same_copies()
+        super().drop_table(table, **kw)
 
     def rename_table(self, old_table_name: str, new_table_name: str, schema: Any = None) -> None:
         """Rename a table. If this is the end of a rebuild, recreate what Alembic does not, such as triggers."""
@@ -107,6 +113,7 @@ class Rebuild:
         self.batch = batch
         self.table: str = batch.table.name
         self.old = TableText.of(text)
+        self.columns = stored_columns(self.driver, self.table)
         self.refuse = refuse
         self.staying = {
             name: column
@@ -120,7 +127,6 @@ class Rebuild:
         self._require_features_kept()
         self._require_same_values()
         self.rows = self._count_rows()
-        self.columns = stored_columns(self.driver, self.table)
         self.sequence = self._last_number()
         self.indexes = dict(self._take_indexes())
         self.triggers = self._texts("trigger")
@@ -159,7 +165,10 @@ class Rebuild:
             options["where"] = _verbatim(options["where"])
 
     def _require_features_kept(self) -> None:
-        """Refuse the rebuild if an unchanged column or constraint would lose one of FEATURES, such as COLLATE."""
+        """Refuse the rebuild if the table would lose what the script does not drop.
+
+        That is one of FEATURES of an unchanged column or constraint, such as COLLATE, or what copy_from leaves out.
+        """
         batch = self.batch
         assert batch.new_table is not None
         try:
@@ -168,7 +177,7 @@ class Rebuild:
             raise not_rebuilt(self.table, f"this fails: {summary(error)}") from error
         named = {clause.name for clause in new.clauses if clause.kind}
         read = {str(each.name).lower() for each in batch.table.constraints if each.name}
-        changed = (read if batch.reflected else {clause.name for clause in self.old.clauses if clause.kind}) - named
+        changed = read - named
         now = batch.named_constraints.items()
         changed |= {name.lower() for name, each in now if each not in batch.table.constraints}
 
@@ -181,8 +190,15 @@ class Rebuild:
         lost = features(clause for clause in self.old.clauses if stays(clause, before))
         lost -= features(clause for clause in new.clauses if stays(clause, after))
         self.counts_up = features(new.clauses)["AUTOINCREMENT"] > 0
-        if found := [*lost, *sorted(self.old.options - new.options)]:
+        if found := [*self._left_out(batch.table, batch.new_table), *lost, *sorted(self.old.options - new.options)]:
             self.refuse(not_rebuilt(self.table, f"would lose {' and '.join(found)}"))
+
+    def _left_out(self, given: Table, new: Table) -> Iterator[str]:
+        """Yield each column and key of the table that neither ``given`` has, which copy_from may name, nor ``new``."""
+        known = {column.name.lower() for column in given.columns}
+        yield from (f"column {column.name}" for name, column in self.columns.items() if name not in known)
+        for kind, columns in sorted(stored_keys(self.driver, self.table) - keys_of(given) - keys_of(new), key=str):
+            yield f"{kind} ({', '.join(sorted(columns))})"
 
     def _require_same_values(self) -> None:
         """Raise UnsafeError if a change of a column's type would change values.
@@ -210,6 +226,30 @@ class Rebuild:
                     f"SELECT {column} FROM {double_quoted(self.table)};",
                 )
 
+    def require_same_copies(self) -> None:
+        """Raise UnsafeError if the new table has other values in a column whose type reflect_args or copy_from changes.
+
+        Without a cast SQLite nevertheless makes 7 of '007' in an INTEGER column.
+        """
+        now = stored_columns(self.driver, self.batch.temp_table_name)
+        for name, column in self.staying.items():
+            before, after = self.columns[name.lower()], now[column.name.lower()]
+            if before.affinity == after.affinity or isinstance(self.batch.column_transfers[name].get("expr"), Cast):
+                continue
+            old, new = double_quoted(before.name), double_quoted(after.name)
+            for types, copied in (("'text'", f"CAST({new} AS TEXT)"), ("'integer', 'real'", f"CAST({new} AS NUMERIC)")):
+                changed = self.driver.execute(
+                    f"SELECT {old} FROM {double_quoted(self.table)} WHERE typeof({old}) IN ({types})"
+                    f" EXCEPT SELECT {copied} FROM {double_quoted(self.batch.temp_table_name)} LIMIT 1"
+                ).fetchone()
+                if changed is not None:
+                    raise UnsafeError(
+                        f"making a column of type {after.type} of {self.table}.{name}, which is {before.type}, would"
+                        f" change the value {changed[0]!r} (change-type).",
+                        "give the column its own type; nothing was changed. To list all values of the column:",
+                        f"SELECT {old} FROM {double_quoted(self.table)};",
+                    )
+
     def _take_indexes(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the CREATE INDEX of each index to recreate unchanged, so that Alembic does not create it.
 
@@ -217,12 +257,14 @@ class Rebuild:
         Alembic would lose.
         """
         read = {str(index.name) for index in self.batch.table.indexes}
+        staying = {name.lower() for name in self.staying}
         unchanged = {name for name, column in self.staying.items() if column.name == name}
         for name, text in self._texts("index").items():
             # seqno, cid (-2 is an expression), name, desc, coll, key: sqlite.org/pragma.html, index_xinfo
             keys = [row for row in self.driver.execute(f"PRAGMA index_xinfo({double_quoted(name)})") if row[5]]
-            if name not in read:
-                if any(key[1] == -2 for key in keys):
+            if name not in read:  # of an expression, or copy_from leaves it out
+                columns = {key[2].lower() for key in keys if key[1] != -2}
+                if staying.issuperset(columns) and name not in self.batch.new_indexes:
                     yield name, text
             elif self.batch.reflected and name in self.batch.indexes:
                 if unchanged.issuperset(key[2] for key in keys):

@@ -1,7 +1,12 @@
-"""The columns of a table as SQLite's PRAGMA table_xinfo reports them, with the exact SQL of their defaults."""
+"""The columns and keys of a table as SQLite's PRAGMAs report them, with the exact SQL of defaults."""
 
+import re
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ForeignKeyConstraint, PrimaryKeyConstraint, Table, UniqueConstraint
 
 from ..base import double_quoted
 
@@ -15,6 +20,12 @@ class StoredColumn:
     is_not_null: bool
     default: str | None
     in_key: bool
+
+    @property
+    def affinity(self) -> str:
+        """Return how SQLite converts values that are stored in the column (sqlite.org/datatype3.html, 3.1)."""
+        parts = {"INT": "INTEGER", "CHAR|CLOB|TEXT": "TEXT", "BLOB|^$": "BLOB", "REAL|FLOA|DOUB": "REAL"}
+        return next((found for part, found in parts.items() if re.search(part, self.type, re.IGNORECASE)), "NUMERIC")
 
 
 def stored_columns(driver: sqlite3.Connection, table: str) -> dict[str, StoredColumn]:
@@ -37,3 +48,36 @@ def keeps_default(driver: sqlite3.Connection, before: StoredColumn, after: Store
         return after.default is not None and bool(driver.execute(query).fetchone()[0])
     except sqlite3.Error:  # of a default that is only a name
         return False
+
+
+KINDS = {PrimaryKeyConstraint: "primary key", UniqueConstraint: "UNIQUE", ForeignKeyConstraint: "foreign key"}
+
+Key = tuple[str, frozenset[str]]
+"""A primary key, UNIQUE constraint or foreign key: which of them, and its columns in lower case."""
+
+
+def stored_keys(driver: sqlite3.Connection, table: str) -> set[Key]:
+    """Return the primary key, the UNIQUE constraints and the foreign keys of a table in the database."""
+    quoted = double_quoted(table)
+    found = [("primary key", [name for name, column in stored_columns(driver, table).items() if column.in_key])]
+    # seq, name, unique, origin (u: a UNIQUE constraint), partial: sqlite.org/pragma.html, index_list
+    for name in [row[1] for row in driver.execute(f"PRAGMA index_list({quoted})").fetchall() if row[3] == "u"]:
+        columns = driver.execute(f"PRAGMA index_info({double_quoted(name)})").fetchall()
+        found.append(("UNIQUE", [column[2] for column in columns]))
+    # id, seq, table, from: sqlite.org/pragma.html, foreign_key_list
+    rows = driver.execute(f"PRAGMA foreign_key_list({quoted})").fetchall()
+    found += [("foreign key", [row[3] for row in rows if row[0] == number]) for number in {row[0] for row in rows}]
+    return {_key(kind, columns) for kind, columns in found if columns}
+
+
+def keys_of(table: Table) -> set[Key]:
+    """Return the primary key, the UNIQUE constraints and indexes, and the foreign keys of a table of SQLAlchemy."""
+    found = {_key("UNIQUE", index.columns.values()) for index in table.indexes if index.unique}
+    for each in table.constraints:
+        if isinstance(each, PrimaryKeyConstraint | UniqueConstraint | ForeignKeyConstraint):
+            found.add(_key(KINDS[type(each)], each.columns.values()))
+    return found
+
+
+def _key(kind: str, columns: "Iterable[Column[Any] | str]") -> Key:
+    return kind, frozenset(str(getattr(column, "name", column)).lower() for column in columns)
