@@ -1,13 +1,17 @@
 """Rules about indexes: what they find beside the pairs of RULES.md, and that the servers do what they claim."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
 import sqlalchemy as sa
+from flask_migrate import upgrade
 from sqlalchemy.exc import OperationalError
 
 from .support import (
+    FIRST,
     Operating,
+    Project,
     Review,
     ReviewOn,
     execute,
@@ -15,6 +19,7 @@ from .support import (
     levels,
     on_mysql,
     on_postgresql,
+    revision,
 )
 
 
@@ -48,6 +53,35 @@ def test_create_index_line(review: Review, made: str, pasted: str) -> None:
         f"        {pasted}"
     ) == finding.instead
     assert [] == found(review(finding.instead.partition("\n")[2], "postgresql"), "create-index-blocks-writes")
+
+
+BLOCK = "\nwith op.get_context().autocommit_block():\n    op.execute({!r})\n"
+VALUE, INDEX = BLOCK.format("ALTER TYPE kind ADD VALUE 'emu'"), BLOCK.format("CREATE INDEX CONCURRENTLY ix ON pet (id)")
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("op.execute('CREATE TABLE half (id INT)')" + INDEX, [8]),
+        (VALUE + "op.drop_column('pet', 'a')" + INDEX, [11]),
+        (VALUE + "op.drop_column('pet', 'a')", []),
+        ("op.execute('CREATE TABLE IF NOT EXISTS half (id INT)')" + INDEX, []),
+        ("op.create_table('half', sa.Column('id', sa.Integer()), if_not_exists=True)" + INDEX, []),
+        ("op.execute('SET lock_timeout = 1; ALTER TABLE pet VALIDATE CONSTRAINT c')" + INDEX, []),
+        ("op.execute('UPDATE pet SET a = 1 WHERE a = 2')" + INDEX, []),
+    ],
+)
+def test_autocommit_not_alone(review: Review, up: str, expected: list[int]) -> None:
+    """DDL before a block is reported, unless it can be repeated; rows are not, nor is DDL behind the last block."""
+    assert expected == [each.line for each in found(review(up, "postgresql"), "autocommit-not-alone")]
+
+
+@on_postgresql
+def test_next_run_fails(attempt: Callable[..., list[str]], database: str, project: Project) -> None:
+    """What stands before a block that fails remains, and is in the way of the next run."""
+    project.write(*revision("a1", FIRST, "op.execute('CREATE TABLE half (id INT)')" + BLOCK.format("SELECT 1 / 0")))
+    for error in ("division by zero", 'relation "half" already exists'):
+        assert error in "".join(attempt(upgrade))
 
 
 def test_new_tables(review: Review) -> None:

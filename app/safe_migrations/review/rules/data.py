@@ -122,6 +122,31 @@ def _may_repeat(op: ops.MigrateOperation) -> bool:
     return isinstance(op, CommandOp) and op.keeps_schema
 
 
+@rule(WARNS, Revision, on=POSTGRESQL)
+def autocommit_not_alone(revision: Revision, _context: RuleContext) -> Problem | None:
+    """Report DDL before an autocommit block, which commits it: if the revision fails later, the next run fails there.
+
+    What the next run can repeat is fine, such as CREATE TABLE IF NOT EXISTS.
+    """
+    operations = revision.upgrade
+    block = max((number for number, each in enumerate(operations) if each.autocommit), default=0)
+    for each in operations[:block]:
+        if not each.autocommit and _is_ddl(each, DDL) and not _may_repeat(each.op) and not _is_conditional(each):
+            return Problem(
+                "has DDL before an autocommit block, which commits it; if the revision fails later, this DDL remains,"
+                " and the next run fails because it is done already",
+                f"move the block to a separate revision:\n{new_revision('run the autocommit block')}",
+                line=each.line,
+            )
+    return None
+
+
+def _is_conditional(operation: Operation) -> bool:
+    op = operation.op
+    is_conditional = getattr(op, "if_not_exists", None) or getattr(op, "if_exists", None)
+    return bool(is_conditional) or re.search(r"(?i)\bIF (NOT )?EXISTS\b", operation.statement or "") is not None
+
+
 @rule(BLOCKS, BackfillOp, on=SERVERS, directions=BOTH)
 def backfill_without_key(op: BackfillOp, context: RuleContext) -> Problem | None:
     """Report op.backfill() of a table without a primary key, by whose order it goes, or of a column in that key."""
