@@ -28,6 +28,12 @@ def escaped(sql: str) -> str:
     return COLONS.sub(lambda found: found[0].replace(":", "\\:"), sql)
 
 
+def parameters(sql: TextClause) -> list[str]:
+    """Return the names of the parameters in a text() that have no value: DDL has NULL in place of each."""
+    compiled: Any = sql.compile()
+    return [name for name, parameter in compiled.binds.items() if parameter.required]
+
+
 class _Escaped(str):
     """SQL that is escaped already: an Inspector may show a listener the same column twice."""
 
@@ -76,8 +82,7 @@ def _without_parameters(element: Any, **_options: Any) -> TextClause | None:
     """Return a text() whose parameters have no value as SQL with their names, e.g. ``:true``; None for all else."""
     if not isinstance(element, TextClause):
         return None
-    compiled: Any = element.compile()
-    names = [name for name, parameter in compiled.binds.items() if parameter.required]
+    names = parameters(element)
     return element.bindparams(*(bindparam(name, f":{name}", _Verbatim()) for name in names)) if names else None
 
 

@@ -1,7 +1,7 @@
 """Revision scripts, made from autogenerate's differences, that are safe on the app's database and MIGRATION_TARGETS."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -9,9 +9,10 @@ from typing import Any
 
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, DefaultClause, Enum, ForeignKeyConstraint, Table
+from sqlalchemy import CheckConstraint, Column, DefaultClause, Enum, ForeignKeyConstraint, Table, TextClause
 from sqlalchemy.exc import CompileError
 
+from ..adapters.exact_sql import parameters
 from ..adapters.facts import Facts
 from ..adapters.products import facts_of
 from ..binds import binds_with_table, name_of_bind
@@ -51,6 +52,7 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
     begin_reasons()
     (upgrade,), targets = script.upgrade_ops_list, targets_of(context)
     models, online = tables_of_models(context), settings().online
+    _warn_of_parameters(models.values())
     renames = find_renames(context, upgrade, targets[0])
     _drop_in_order(upgrade)
     inspector = RenamedInspector(context.connection, renames)
@@ -99,6 +101,27 @@ def generate(context: MigrationContext, script: ops.MigrationScript) -> list[ops
             _make_portable(container, targets)
             _set_defaults_again(container, targets)
     return scripts
+
+
+def _warn_of_parameters(models: Iterable[Table]) -> None:
+    """Log a warning for each ``:name`` in the models that stands in a script, but that SQLAlchemy makes NULL of."""
+    for table in models:
+        found: list[tuple[str, Any]] = [
+            (full_name(table.schema, table.name, column.name), getattr(column.server_default, name, None))
+            for column in table.columns
+            for name in ("arg", "sqltext")
+        ]
+        found += [(str(each.name), each.sqltext) for each in table.constraints if isinstance(each, CheckConstraint)]
+        found += [(str(each.name), sql) for each in table.indexes for sql in each.dialect_kwargs.values()]
+        for what, sql in found:
+            for name in parameters(sql) if isinstance(sql, TextClause) else ():
+                log.warning(
+                    "SQLAlchemy takes :%s in the SQL of %s for a parameter, and db.create_all() writes NULL. In the"
+                    " model, put a backslash before the colon: \\\\:%s",
+                    name,
+                    what,
+                    name,
+                )
 
 
 def _drop_in_order(upgrade: ops.UpgradeOps) -> None:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from ..adapters.exact_sql import escaped
-from .support import AGREE, PETS, USERS, Models, on_servers
+from .support import AGREE, PETS, USERS, Models, on_servers, on_sqlite
 
 
 def test_escaped() -> None:
@@ -153,3 +153,16 @@ def test_on_stock(pets: Models, backend: str) -> None:
     percent = "%" if backend == "sqlite" else "%%"
     damaged = ("a :x", f'{{"mail"NULL, "p": "7{percent}"}}', "it''s :x", f"a :x{percent} NULL100{percent * 2}")
     assert [damaged] == pets.rows(RATES)
+
+
+@on_sqlite
+def test_colons_without_a_backslash(pets: Models) -> None:
+    """A colon that SQLAlchemy takes for a parameter stands in the script as written, and is reported."""
+    pets.models(USERS, PETS, rate("sqlite", MODEL.replace("\\\\", "")))
+    message = "SQLAlchemy takes :{} in the SQL of {} for a parameter, and db.create_all() writes NULL."
+    said = pets.ok("migrate")
+    found = ("true", "rate.prefs"), ("x", "ck_rate_kind"), ("x", "ix_rate_part")
+    assert [True] * 3 == [message.format(*each) in said for each in found], said
+    pets.ok("upgrade")
+    pets.execute("INSERT INTO rate (id) VALUES (1)")
+    assert [RATE] == pets.rows(RATES)
