@@ -24,7 +24,7 @@ from flask import current_app
 from sqlalchemy import DDL, URL, Connection, Dialect, Inspector, Table, TextClause, inspect
 from sqlalchemy.engine import reflection
 from sqlalchemy.engine.mock import MockConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, ObjectNotExecutableError
 from sqlalchemy.orm import session as orm
 from sqlalchemy.schema import BaseDDLElement, DropTable
 from sqlalchemy.types import to_instance
@@ -400,10 +400,10 @@ def _reason(failure: BaseException) -> NotInspectable:
 
 
 def _is_certain(failure: BaseException) -> bool:
-    """Return True if arguments of an operation are missing or wrong, which no database changes."""
+    """Return True if arguments of an operation or of execute() are missing or wrong, which no database changes."""
     called = re.match(r"(\w+)\(\) (missing|got|takes) ", str(failure))
     is_of_call = isinstance(failure, TypeError) and called is not None and hasattr(Operations, called[1])
-    return is_of_call or isinstance(failure, WrongArgumentError)
+    return is_of_call or isinstance(failure, ObjectNotExecutableError | WrongArgumentError)
 
 
 class _Context(MigrationContext):
@@ -462,17 +462,27 @@ class _Connection(MockConnection):
         """Return this connection unchanged, because options do not matter for a recording."""
         return self
 
+    def execute(self, obj: Any, parameters: Any = None, execution_options: Any = None) -> "_Unknown":
+        """Record the statement instead of executing it, and return a stand-in for the result.
+
+        Raise ObjectNotExecutableError for a text, as SQLAlchemy does.
+        """
+        if isinstance(obj, str):
+            raise ObjectNotExecutableError(obj)
+        found: _Unknown = super().execute(obj, parameters)
+        return found
+
     def exec_driver_sql(self, statement: str, *_parameters: Any, **_options: Any) -> "_Unknown":
         """Record the statement instead of executing it, and return a stand-in for the result."""
         return self._recorder.execute(statement)
 
     def scalar(self, statement: Any, *_parameters: Any, **_options: Any) -> Any:
         """Record the statement, and raise NotInspectable, because it is not executed and so has no result."""
-        return self._recorder.execute(statement).scalar()
+        return self.execute(statement).scalar()
 
     def scalars(self, statement: Any, *_parameters: Any, **_options: Any) -> Any:
         """Record the statement, and raise NotInspectable, because it is not executed and so has no result."""
-        return self._recorder.execute(statement).scalars()
+        return self.execute(statement).scalars()
 
     def commit(self) -> None:
         """Record a COMMIT instead of executing it."""
@@ -530,7 +540,7 @@ class _OtherConnection(_SessionConnection):
         """Record the statement instead of executing it, and return a stand-in for the result."""
         if isinstance(obj, BaseDDLElement) and not isinstance(obj, DDL | DropTable):
             return _Unknown()
-        return self._recorder.execute(obj, parameters)
+        return super().execute(obj, parameters)
 
     def __enter__(self) -> "_OtherConnection":
         """Return this connection, also as its own transaction."""

@@ -5,7 +5,7 @@ from textwrap import indent
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ObjectNotExecutableError, OperationalError
 
 from ..adapters.products import FACTS
 from ..review.reviewer import review_revisions
@@ -482,3 +482,13 @@ def test_where_a_review_stops(review: Review, body: str, line: str) -> None:
     """An error of the script has to be corrected; to move its rows to another revision only helps if it reads rows."""
     (finding,) = found(review(body, "postgresql"), "not-inspectable")
     assert line == finding.instead.splitlines()[-1].strip()
+
+
+@pytest.mark.parametrize("method", ["execute", "scalar", "scalars"])
+def test_text_that_is_not_executable(review: Review, operating: Operating, method: str) -> None:
+    """A connection executes no plain text since SQLAlchemy 2, so such a script fails on any database."""
+    call = f"op.get_bind().{method}(\"UPDATE toy SET name = ''\")"
+    (finding,) = found(review(call, "sqlite"), "not-inspectable")
+    assert ("blocks", True) == (finding.level, "Not an executable object" in finding.message)
+    with pytest.raises(ObjectNotExecutableError):
+        exec(call, {"op": operating[1]})
