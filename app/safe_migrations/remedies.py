@@ -194,6 +194,12 @@ SCRIPT = (
         "with op.get_context().autocommit_block():",
     ),
     Remedy(
+        r"current transaction is aborted",
+        "an earlier statement failed, and the script goes on after its error: let the error stop the script, or run"
+        " that statement in a savepoint, inside the try block:",
+        "with op.get_bind().begin_nested():",
+    ),
+    Remedy(
         r"^(SyntaxError|IndentationError|TabError):|null bytes",
         "correct the script until this prints no error:",
         "python -m py_compile {file}",
@@ -337,8 +343,9 @@ COMMAND = (
 UNFORESEEN = (
     Remedy(
         r"module '\w+_py' has no attribute",
-        "write the missing function into the script, or restore all scripts as they were committed to git:",
-        "git checkout -- {directory}/versions",
+        "write the missing function into the script; or, if the file was cut off, restore it with `git checkout --` and"
+        " its name. See which files changed:",
+        "git status --short {directory}/versions",
     ),
     Remedy(r"", "to see the traceback, run this line, and then the same command again:", "export FLASK_DEBUG=1"),
 )

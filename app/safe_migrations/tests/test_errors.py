@@ -87,7 +87,7 @@ STRAY = "op.create_table('stray', sa.Column('id', sa.Integer()))"
 FILES: dict[str, tuple[str, str | None, str, str, str]] = {
     "syntax": (A1, script("op.create_table("), "upgrade", f"{A1}, line ", f":\n    python -m py_compile {A1}\n"),
     "zeros": (A1, script("pass") + "\0" * 64, "upgrade", "a1.py", "correct the script"),
-    "empty-file": (A1, "", "upgrade", "module 'a1_py' has no attribute 'down_revision'", "git checkout"),
+    "empty-file": (A1, "", "upgrade", "module 'a1_py' has no attribute 'down_revision'", "git status"),
     "import": (A1, "import nowhere\n" + script("pass"), "upgrade", "a1.py, line 1: ModuleNotFoundError", "correct the"),
     "raises": (A1, script("pass") + "int('x')", "current", "line 14: ValueError: ", "Fix: correct the script.\n"),
     "exits": (A1, script("raise SystemExit(0)"), "upgrade", "line 9: SystemExit: 0", f"the database is at {FIRST}.\n"),
@@ -455,6 +455,20 @@ def test_cast_without_using(backend: str, database: str, project: Project) -> No
         "    postgresql_using='email::integer'\n"
     ) in project.fails("upgrade")
     project.write(*revision("a1", FIRST, alter.format(", postgresql_using='email::integer'")))
+    project.ok("upgrade")
+
+
+@on_postgresql
+def test_error_that_the_script_catches(project: Project, database: str) -> None:
+    """What follows it on PostgreSQL fails for that reason; in a savepoint, as the message says, it does not."""
+    body = (
+        "try:\n    {}op.execute('ALTER TABLE nothere ADD x INT')\nexcept Exception:\n    pass\nop.execute('SELECT 1')"
+    )
+    project.write(*revision("s1", FIRST, body.format("")))
+    told = project.fails("upgrade", "head")
+    assert "an earlier statement failed, and the script goes on after its error" in told
+    (line,) = (line.strip() for line in told.splitlines() if line.startswith("    with "))
+    project.write(*revision("s1", FIRST, body.format(f"{line}\n        ")))
     project.ok("upgrade")
 
 
