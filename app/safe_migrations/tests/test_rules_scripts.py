@@ -3,6 +3,7 @@
 from textwrap import indent
 
 import pytest
+import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import ObjectNotExecutableError, OperationalError
@@ -482,6 +483,40 @@ def test_where_a_review_stops(review: Review, body: str, line: str) -> None:
     """An error of the script has to be corrected; to move its rows to another revision only helps if it reads rows."""
     (finding,) = found(review(body, "postgresql"), "not-inspectable")
     assert line == finding.instead.splitlines()[-1].strip()
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("add_column('toy', sa.Column('a', sa.Text(), server_default=sa.text({})))", 1),
+        ("add_column('toy', sa.Column('a', sa.Text(), sa.Computed({})))", 1),
+        ("add_column('toy', sa.Column('a', sa.Text(), sa.CheckConstraint({})))", 1),
+        ("alter_column('toy', 'name', server_default=sa.text({}))", 1),
+        ("create_table('pet', sa.Column('a', sa.Text()), sa.CheckConstraint({}))", 1),
+        ("create_check_constraint('ck', 'toy', {})", 1),
+        ("create_check_constraint('ck', 'toy', sa.and_(sa.text({}), sa.text('id > 0')))", 1),
+        ("create_index('ix', 'toy', [sa.text({})], postgresql_where=sa.text({}))", 2),
+        ("add_column('toy', sa.Column('a', sa.Text(), server_default={}))", 0),
+        ("create_index('ix', 'toy', ['name'], postgresql_where=sa.column('name') == ':x')", 0),
+    ],
+)
+def test_colon_in_ddl(review: Review, call: str, expected: int) -> None:
+    """A colon before a word in a text() of DDL is a parameter, which has no value there; with a backslash it is not."""
+    for sql, number in (
+        ("\"name <> 'a :x 5'\"", expected),
+        ("\"name <> 'a \\\\:x 5'\"", 0),
+        ("\"name::text > '1:2: 3'\"", 0),
+    ):
+        assert ["blocks"] * number == levels(review(f"op.{call.replace('{}', sql)}", "postgresql"), "raw-sql")
+
+
+def test_colon_becomes_null(operating: Operating) -> None:
+    """SQLAlchemy writes NULL for it; the line of the finding does not."""
+    connection, op = operating
+    for name, sql in (("a", "'a :x b'"), ("b", r"'a \:x b'")):
+        op.create_table(name, sa.Column("id", sa.Integer()), sa.Column("t", sa.String(9), server_default=sa.text(sql)))
+        connection.execute(sa.table(name, sa.column("id")).insert().values(id=1))
+    assert ("a NULL b", "a :x b") == tuple(connection.scalar(sa.text(f"SELECT t FROM {name}")) for name in "ab")
 
 
 @pytest.mark.parametrize("method", ["execute", "scalar", "scalars"])

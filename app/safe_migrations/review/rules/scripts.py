@@ -3,13 +3,16 @@
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from alembic.operations import ops
 from flask import current_app
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import CheckConstraint, ClauseElement, Column, MetaData, Table, TextClause, text
+from sqlalchemy.sql.visitors import iterate
 
+from ...adapters.exact_sql import escaped, parameters
 from ..findings import EXAMPLE_REASON, Assurances, assurance_line
 from ..recorder import Operation, Revision, irreversible_reason
 from ..sql.ops import BackfillOp, ChangeRowsOp, CommandOp
@@ -94,6 +97,42 @@ def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
     if any(re.search(f"{renamed}$", each.text, re.IGNORECASE) for each in others):
         return None
     return Problem(f"{what}, which running code may still use", instead)
+
+
+@rule(
+    *(BLOCKS, ops.CreateTableOp, ops.AddColumnOp, ops.AlterColumnOp, ops.CreateCheckConstraintOp, ops.CreateIndexOp),
+    directions=BOTH,
+    new_tables=True,
+    code="raw-sql",
+)
+def parameter_in_ddl(op: Any, context: RuleContext) -> Iterator[Problem]:
+    """Report a colon in the SQL of a default, CHECK or index: with a word, SQLAlchemy takes it for a parameter.
+
+    DDL has no parameters, so SQLAlchemy writes NULL in their place: ``{"aNULL}`` for ``{"a":true}``.
+    """
+    for sql in () if context.in_sql else _texts_of(op):
+        for name in parameters(sql)[:1]:
+            yield Problem(
+                f"has :{name} in SQL of {context.table_sql(op)}, of which SQLAlchemy makes NULL",
+                f"write a backslash before the colon:\n    sa.text({escaped(sql.text)!r})",
+            )
+
+
+def _texts_of(op: Any) -> Iterator[TextClause]:
+    """Yield each text() in the defaults, CHECKs, generated columns and index expressions of an operation."""
+    parts: Iterable[Any] = getattr(op, "columns", [getattr(op, "column", None)])
+    found = [getattr(op, name, None) for name in ("modify_server_default", "condition")]
+    for part in [*parts, *(check for column in parts if isinstance(column, Column) for check in column.constraints)]:
+        default = getattr(part, "server_default", None)
+        found += [getattr(default, "arg", None), getattr(default, "sqltext", None)]
+        found.append(part.sqltext if isinstance(part, CheckConstraint) else None if isinstance(part, Column) else part)
+    found += getattr(op, "kw", {}).values() if isinstance(op, ops.CreateIndexOp) else []
+    if isinstance(op, ops.CreateCheckConstraintOp) and isinstance(op.condition, str):
+        found.append(text(op.condition))
+    for each in found:
+        for element in iterate(each) if isinstance(each, ClauseElement) else ():
+            if isinstance(element, TextClause):
+                yield element
 
 
 @rule(BLOCKS, CommandOp, new_tables=True)
