@@ -9,7 +9,7 @@ from sqlalchemy import JSON, Column, Select, String, Table, TableClause, Text, c
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
-from ...adapters.casts import Cast, Kind, exceeds_size, spelled
+from ...adapters.casts import Cast, Kind, exceeds_size
 from ..known_schema import KnownSchema
 from ..recorder import Revision, as_table
 from .columns import column_of_new_type
@@ -271,13 +271,15 @@ def string_without_length(
     MySQL and MariaDB have no default length; a row has at most 65,535 bytes (manual, "Limits on Table Column Count").
     """
     for name, type_ in _columns(op):
+        if not isinstance(type_, String):
+            continue
         kind = context.facts.kind(type_)
-        if isinstance(type_, String) and spelled(type_, context.facts.dialect) is None:
+        if kind is None:
             yield Problem(
                 f"makes {op.table_name}.{name} a string without a length, which MySQL and MariaDB refuse",
                 "give it a length, or use sa.Text(), in the model too:\n" + _of_type(op, name, String(255), context),
             )
-        elif kind and (kind.family, kind.stored) == ("text", "with its length") and kind.size > LONGEST_VARCHAR:
+        elif (kind.family, kind.stored) == ("text", "with its length") and kind.size > LONGEST_VARCHAR:
             yield Problem(
                 f"makes {op.table_name}.{name} a string of {kind.size:.0f} characters, more than a row can have",
                 "use sa.Text(), in the model too:\n" + _of_type(op, name, Text(int(kind.size)), context),
