@@ -456,3 +456,13 @@ def test_inline_references_of_versions(product: str, version: tuple[int, ...], i
     for problem in found:
         assert f"has REFERENCES in the definition of {column}" in problem.what
         assert ", 'owner', ['" in problem.instead
+
+
+def test_restated_default_with_a_colon() -> None:
+    """The line to paste has a backslash, without which SQLAlchemy writes NULL in place of a parameter."""
+    tables = known_pet()
+    tables.table("pet").columns["x"].default = "'a :b'"  # as the database has it
+    tables.table("pet").columns["x"].type = None
+    operation = Operation(AlterColumnOp("pet", "x", modify_comment="c"), 1)
+    (problem,) = problems("modify-drops-attributes", operation, tables)
+    assert r"""existing_server_default=sa.text("'a \\:b'")""" in problem.instead

@@ -10,6 +10,7 @@ from sqlalchemy import JSON, Column, Computed, DefaultClause, Identity, column
 from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import NullType
 
+from ...adapters.exact_sql import escaped
 from ...adapters.facts import Facts
 from ...adapters.postgresql.facts import PostgreSQLFacts
 from ..known_schema import Check, KnownColumn
@@ -341,7 +342,7 @@ def _lost_attributes(op: ops.AlterColumnOp, context: RuleContext) -> Iterator[tu
         if existing is not None and existing is not False:
             lost = "" if on_update < 0 or "on update" in _as_text(existing).lower() else default[on_update:]
         if lost:
-            yield lost, f"existing_server_default=sa.text({default!r})"
+            yield lost, f"existing_server_default=sa.text({escaped(default)!r})"
     if known.comment and not op.modify_comment and (sql or (op.modify_comment is False and not op.existing_comment)):
         yield f"COMMENT {known.comment!r}", f"existing_comment={known.comment!r}"
     restated = bool(kw.get("autoincrement") or (not sql and kw.get("existing_autoincrement")))
