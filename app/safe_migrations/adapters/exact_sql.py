@@ -86,6 +86,12 @@ def _without_parameters(element: Any, **_options: Any) -> TextClause | None:
     return element.bindparams(*(bindparam(name, f":{name}", _Verbatim()) for name in names)) if names else None
 
 
+def exact(sql: TextClause) -> str:
+    """Return the SQL that a text() is meant to be, with the names of parameters that have no value, e.g. ``:true``."""
+    found: Any = replacement_traverse(sql, {}, _without_parameters)
+    return str(found.compile(compile_kwargs={"literal_binds": True}))
+
+
 class _Default(ExactImpl):
     __dialect__ = "default"
 

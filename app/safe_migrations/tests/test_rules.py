@@ -88,7 +88,7 @@ MORE = [
 ALWAYS_STOPS = {
     *("transaction-control", "unnamed-constraint", "rebuild-loses", "string-without-length", "enum-value-used"),
     *("concurrently-in-transaction", "constraint-outside-batch", "modify-drops-attributes", "enum-value"),
-    *("missing-object", "long-identifier-mysql", "change-type-postgresql", "change-type-postgresql3"),
+    *("colon-in-ddl", "missing-object", "long-identifier-mysql", "change-type-postgresql", "change-type-postgresql3"),
     *("raw-sql-postgresql2", "raw-sql-postgresql3"),
     *(f"add-column-limits-sqlite{number}" for number in (2, 3, 4)),
 }

@@ -174,15 +174,23 @@ def test_check_of_a_new_column(review_on: ReviewOn, database: str, condition: st
 
 
 @on_postgresql
-def test_validated_at_once(review_on: ReviewOn) -> None:
-    """VALIDATE CONSTRAINT beside what adds the constraint scans under its lock; after an autocommit block not."""
+def test_validated_at_once(review_on: ReviewOn, operating: Operating) -> None:
+    """VALIDATE CONSTRAINT beside what adds the constraint is reported, unless an autocommit block ends the lock."""
     made = "op.create_check_constraint('ck', 'pet', 'a > 0', postgresql_not_valid=True)\n"
     validate = "op.execute('ALTER TABLE pet VALIDATE CONSTRAINT ck_pet_ck')"
     row = "INSERT INTO pet VALUES (1, 1, 1, 'b')"
     assert ["blocks"] == levels(review_on(made + validate, PET, row), "constraint-scan-blocks")
     assert [] == found(review_on(made.replace("'ck'", "'other'") + validate), "constraint-scan-blocks")
-    block = f"with op.get_context().autocommit_block():\n    {validate}"
-    assert [] == found(review_on(made + block), "constraint-scan-blocks")
+    block = "with op.get_context().autocommit_block():\n    {}"
+    assert [] == found(review_on(made + block.format(validate)), "constraint-scan-blocks")
+    assert [] == found(review_on(block.format(made) + validate), "constraint-scan-blocks")
+    assert [] == found(review_on(validate + "\n" + made), "constraint-scan-blocks")
+    raw = "op.execute('ALTER TABLE pet ADD CONSTRAINT c CHECK (a > 0) NOT VALID')\n" + validate.replace(
+        "ck_pet_ck", "c"
+    )
+    (finding,) = found(review_on(raw), "constraint-scan-blocks")
+    with operating[0].begin_nested():
+        exec(raw.splitlines()[0] + dedent(finding.instead.partition(":")[2]), {"op": operating[1]})
 
 
 @on_sqlite

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 from typing import Any
 
 from alembic.ddl.postgresql import CreateExcludeConstraintOp
@@ -277,16 +277,26 @@ def constraint_scan_blocks(op: ops.MigrateOperation, context: RuleContext) -> It
 
 @rule(BLOCKS, CommandOp, on=POSTGRESQL, locks=True, code="constraint-scan-blocks")
 def validated_at_once(op: CommandOp, context: RuleContext) -> Problem | None:
-    """Report VALIDATE CONSTRAINT in the revision that adds the constraint, whose lock stays until the revision ends."""
+    """Report VALIDATE CONSTRAINT in the revision that adds the constraint: ADD holds its lock until the revision ends.
+
+    An autocommit block commits what comes before it, and so releases that lock.
+    """
     if op.words != "VALIDATE CONSTRAINT" or context.operation.autocommit:
         return None
-    added = context.revision_ops(ops.CreateForeignKeyOp, ops.CreateCheckConstraintOp)
-    if ((op.table_name, op.schema), op.name) not in [(table_of(each), str(name_for(each, context))) for each in added]:
+    where, is_locked = (op.table_name, op.schema), False
+    for each in takewhile(lambda each: each is not context.operation, context.revision.upgrade):
+        if each.autocommit:
+            is_locked = False
+        elif isinstance(each.op, ops.CreateForeignKeyOp | ops.CreateCheckConstraintOp) and table_of(each.op) == where:
+            name = each.op.constraint_name if each.statement is not None else name_for(each.op, context)
+            is_locked |= str(name) == op.name
+    if not is_locked:
         return None
     return Problem(
-        f"validates constraint {op.name} of {op.table_name} in the revision that adds it; the lock of adding it blocks"
-        " other sessions while all rows are scanned",
-        f"validate it in the next revision:\n{execute(op.text)}",
+        f"validates constraint {op.name} of {op.table_name} in the revision that adds it, which holds its lock until"
+        " the end; so this scan of all rows blocks writes",
+        "validate it in the next revision:\n"
+        + execute(context.postgresql.validate_sql(op.table_name or "", op.schema, op.name or "")),
     )
 
 

@@ -12,7 +12,7 @@ from flask import current_app
 from sqlalchemy import CheckConstraint, ClauseElement, Column, MetaData, Table, TextClause, text
 from sqlalchemy.sql.visitors import iterate
 
-from ...adapters.exact_sql import escaped, parameters
+from ...adapters.exact_sql import escaped, exact, parameters
 from ..findings import EXAMPLE_REASON, Assurances, assurance_line
 from ..recorder import Operation, Revision, irreversible_reason
 from ..sql.ops import BackfillOp, ChangeRowsOp, CommandOp
@@ -103,18 +103,19 @@ def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
     *(BLOCKS, ops.CreateTableOp, ops.AddColumnOp, ops.AlterColumnOp, ops.CreateCheckConstraintOp, ops.CreateIndexOp),
     directions=BOTH,
     new_tables=True,
-    code="raw-sql",
 )
-def parameter_in_ddl(op: Any, context: RuleContext) -> Iterator[Problem]:
+def colon_in_ddl(op: Any, context: RuleContext) -> Iterator[Problem]:
     """Report a colon in the SQL of a default, CHECK or index: with a word, SQLAlchemy takes it for a parameter.
 
     DDL has no parameters, so SQLAlchemy writes NULL in their place: ``{"aNULL}`` for ``{"a":true}``.
     """
-    for sql in () if context.in_sql else _texts_of(op):
-        for name in parameters(sql)[:1]:
+    if context.in_sql:
+        return
+    for sql in _texts_of(op):
+        if names := parameters(sql):
             yield Problem(
-                f"has :{name} in SQL of {context.table_sql(op)}, of which SQLAlchemy makes NULL",
-                f"write a backslash before the colon:\n    sa.text({escaped(sql.text)!r})",
+                f"has :{names[0]} in the SQL of {op.table_name}; SQLAlchemy takes it for a parameter and writes NULL",
+                f"write a backslash before the colon:\n    sa.text({escaped(exact(sql))!r})",
             )
 
 
