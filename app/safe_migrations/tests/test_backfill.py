@@ -944,8 +944,8 @@ def test_overwritten(review: Review, up: str, expected: list[str]) -> None:
     ("up", "line"),
     [
         (
-            "op.backfill('user', {'extra': {'a': [1]}, 'email': None})",
-            "op.backfill('user', {'extra': {'a': [1]}, 'email': None}, where='extra IS NULL OR email IS NOT NULL')",
+            "op.backfill('user', {'extra': {'a': [1]}, 'other': None})",
+            "op.backfill('user', {'extra': {'a': [1]}, 'other': None}, where='extra IS NULL OR other IS NULL')",
         ),
         (
             "op.execute(\"UPDATE pet SET a = b || '!'\")",
@@ -959,6 +959,7 @@ def test_overwritten(review: Review, up: str, expected: list[str]) -> None:
         (f"op.execute({PET}.update().values(a=sa.bindparam('new')))", None),
         (f"op.execute({PET}.delete().where(sa.bindparam('all')))", None),
         (f"op.backfill('user', {{'email': sa.select({PET}.c.a).scalar_subquery()}})", None),
+        ("op.backfill('user', {'email': {'a': 1}})", None),
     ],
 )
 def test_line_for_all_rows(review: Review, up: str, line: str | None) -> None:

@@ -121,12 +121,17 @@ def add_not_null_column(op: ops.AddColumnOp, context: RuleContext) -> Problem | 
     )
 
 
+def adds_columns(op: Any, names: set[str], context: RuleContext) -> bool:
+    """Return True if the revision adds the columns ``names`` to the operation's table."""
+    added = context.revision_ops(ops.AddColumnOp)
+    return names <= {each.column.name for each in added if (each.schema, each.table_name) == (op.schema, op.table_name)}
+
+
 @rule(WARNS, ops.AlterColumnOp, code="add-not-null-column")
 def new_column_required(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
     """Report a column that the revision adds and then makes NOT NULL without a default: running code inserts rows."""
     known = context.column(op)
-    added = {(each.schema, each.table_name, each.column.name) for each in context.revision_ops(ops.AddColumnOp)}
-    if known is None or (op.schema, op.table_name, op.column_name) not in added:
+    if known is None:
         return None
     nullable = known.nullable if op.modify_nullable is None else op.modify_nullable
     default = known.default if op.modify_server_default is False else op.modify_server_default
@@ -134,10 +139,12 @@ def new_column_required(op: ops.AlterColumnOp, context: RuleContext) -> Problem 
         return None
     if (known.nullable, known.default) == (False, None):  # it was so before, which add_not_null_column() reports
         return None
+    if not adds_columns(op, {op.column_name}, context):
+        return None
     return Problem(
-        f"adds column {op.table_name}.{op.column_name} and makes it NOT NULL without a default; running code, which"
-        " does not know the column, can then insert no rows",
-        "leave this to a revision of the next release, when all running code sets the column:\n" + context.python(op),
+        f"adds column {op.table_name}.{op.column_name} and makes it NOT NULL without a default; running code does not"
+        " set it, so its INSERTs fail",
+        "make it so in the next release, when all running code sets it:\n" + context.python(op),
     )
 
 

@@ -10,6 +10,7 @@ from ..findings import assurance_line
 from ..known_schema import KnownSchema, Name
 from ..recorder import Operation, Revision
 from ..sql.ops import BackfillOp, ChangeRowsOp, CommandOp
+from .columns import adds_columns
 from .registry import BLOCKS, BOTH, MYSQL, POSTGRESQL, SERVERS, WARNS, Problem, RuleContext, rule
 from .suggestions import as_backfill, execute, new_revision, with_condition
 
@@ -34,11 +35,14 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
         return None
     if isinstance(op, BackfillOp):
         return _overwritten(op, context)
-    alone = context.facts.locks_out_writers
-    if alone and _fills_new_columns(op, context):
+    if context.facts.locks_out_writers and op.columns and adds_columns(op, set(op.columns), context):
         return None
     what = f"{VERBS[op.verb]} all rows of {op.table_name} at once; "
-    what += "the old values are lost" if alone else "each row stays locked until the last one is done"
+    what += (
+        "the old values are lost"
+        if context.facts.locks_out_writers
+        else "each row stays locked until the last one is done"
+    )
     words = [word for each in statements(op.text, context.facts) for word in each.keywords.split(" ")]
     if context.facts.pipes_are_or and "||" in words:
         what += "; its || is OR on this database, unless sql_mode has PIPES_AS_CONCAT: use concat() to join texts"
@@ -56,11 +60,11 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
             " the values themselves in place of parameters",
         )
     some = some or f"DELETE FROM {context.table_sql(op)} WHERE {key} BETWEEN 1 AND 1000"
+    because = "other sessions cannot write" if context.facts.locks_out_writers else "rows stay locked"
     return Problem(
         what,
-        "for many rows, write a script outside the migrations that commits after each batch, because"
-        f" {'other sessions cannot write' if alone else 'rows stay locked'} until the commit; for few, select them with"
-        f" a WHERE:\n{execute(some)}",
+        f"for many rows, write a script outside the migrations that commits after each batch, because {because} until"
+        f" the commit; for few, select them with a WHERE:\n{execute(some)}",
     )
 
 
@@ -76,19 +80,17 @@ def _overwritten(op: BackfillOp, context: RuleContext) -> Problem | None:
     columns = [context.tables.column(op.table_name, name, op.schema) for name in op.columns]
     if all(column is not None and column.unfilled for column in columns):
         return None
-    line = as_backfill(op, context.facts, _never_null(op, context))
-    where = f":\n{line}" if line else f", such as where=sa.column({op.columns[0]!r}).is_(None)"
+    never_null, known = _never_null(op, context), context.tables.table(op.table_name, op.schema)
+    line = as_backfill(op, context.facts, never_null)
+    some = f"sa.column({op.columns[0]!r}).is_(None)"
+    if op.columns[0] in never_null:
+        some = f"sa.column({known.primary_key[0] if known.primary_key else 'id'!r}) <= 1000"
+    where = f":\n{line}" if line else f", such as where={some}"
     return Problem(
         f"overwrites {' and '.join(op.columns)} in all rows of {op.table_name}; the old values are lost, as are those"
         " that running code has written",
         f"say which rows{where}",
     )
-
-
-def _fills_new_columns(op: ChangeRowsOp, context: RuleContext) -> bool:
-    """Return True if the operation sets only columns that the same revision adds, so that no old value is lost."""
-    added = {(each.schema, each.table_name, each.column.name) for each in context.revision_ops(ops.AddColumnOp)}
-    return bool(op.columns) and added.issuperset((op.schema, op.table_name, name) for name in op.columns)
 
 
 def _never_null(op: ChangeRowsOp, context: RuleContext) -> set[str]:

@@ -93,8 +93,8 @@ def _dropped(op: CommandOp, context: RuleContext) -> Problem | None:
     others: list[CommandOp] = context.revision_ops(CommandOp)
     if any((each.words, each.name) == (f"CREATE {kind}", op.name) for each in others):
         return None
-    renamed = rf'\bRENAME\s+TO\s+"?{re.escape(op.name or name)}"?[\s;]*'  # no running code uses the new name
-    if any(re.search(f"{renamed}$", each.text, re.IGNORECASE) for each in others):
+    renamed = rf'\bRENAME\s+TO\s+"?{re.escape(name)}"?[\s;]*$'  # no running code uses the new name
+    if any(each.words.startswith("ALTER") and re.search(renamed, each.text, re.IGNORECASE) for each in others):
         return None
     return Problem(f"{what}, which running code may still use", instead)
 

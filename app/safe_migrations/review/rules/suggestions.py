@@ -144,7 +144,8 @@ def as_backfill(update: str | BackfillOp, facts: Facts, never_null: Collection[s
 
     These are the rows where a column has another value than before, if that is made of the column itself or the column
     is one of ``never_null``, and else those where it is NULL. Values keep the text that they have in the script. Return
-    an empty string for an UPDATE with several tables, parameters, or clauses besides SET and WHERE.
+    an empty string for an UPDATE with several tables, parameters, or clauses besides SET and WHERE, or with values that
+    cannot be compared.
     """
     from sqlglot import exp
 
@@ -175,8 +176,8 @@ def as_backfill(update: str | BackfillOp, facts: Facts, never_null: Collection[s
             own = {name_of(column, facts) for column in each.expression.find_all(exp.Column)}
             if name not in {*own, *never_null}:
                 where.append(f"{quoted} IS NULL")
-            elif name in constants.keys() - compared:
-                where.append(f"{quoted} IS NOT NULL")
+            elif name in constants.keys() - compared:  # no SQL compares a dict with a column of each type
+                return ""
             elif isinstance(each.expression, exp.Binary | exp.Predicate | exp.Not):
                 where.append(facts.differ_sql(quoted, f"({sql})"))
             else:
