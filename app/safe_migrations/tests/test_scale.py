@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection, Engine, event
 
+from ..commands import command
 from .benchmarks.tables import models
 from .support import FIRST, Models, Project, revision
 
@@ -108,5 +109,7 @@ def test_statements_after_set(project: Project, database: str) -> None:
 
 def test_collections(project: Project) -> None:
     """In a process that has run a command, the garbage collector passes by the app and its packages."""
+    gc.unfreeze()  # as conftest.py has frozen them
+    command._freeze_loaded_objects.cache_clear()
     project.ok("current")
     assert gc.get_freeze_count() > 100_000
