@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine
 
-from .support import FIRST, Project, Sql, on_mysql, on_servers, revision, rows
+from .support import FIRST, Project, Sql, on_mysql, on_servers, on_sqlite, revision, rows
 
 ADD = "op.add_column('user', sa.Column('age', sa.Integer()))"
 UPDATE = "op.execute(sa.table('user', sa.column('email')).update().values(email='filled'))"
@@ -54,6 +54,14 @@ def test_during_a_statement_outside_of_the_transaction(upgraded: Project, backen
     if how == "block":
         up = f"with op.get_context().autocommit_block():\n    op.execute('SELECT {sleep}')"
     assert f"Before the connection was lost, the database was at {FIRST}.\n" in interrupted(upgraded, up)
+
+
+@on_sqlite
+def test_during_a_statement_of_sqlite(upgraded: Project) -> None:
+    """SQLAlchemy then closes the connection, which rolls the run back; nothing more is asked of it."""
+    count = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 8000000) SELECT count(*) FROM c"
+    said = interrupted(upgraded, f"{ADD}\nop.execute({count!r})")
+    assert f"Before the connection was lost, the database was at {FIRST}.\n" in said
 
 
 @pytest.mark.usefixtures("database")

@@ -192,4 +192,5 @@ class SQLite(Adapter):
             ):
                 yield lambda _heads: None
         finally:
-            below.execute(f"PRAGMA busy_timeout={busy}")
+            if not connection.invalidated:
+                below.execute(f"PRAGMA busy_timeout={busy}")

@@ -58,8 +58,9 @@ def foreign_keys_checked(connection: Connection) -> Iterator[None]:
             yield
     finally:
         connection.rollback()
-        below.rollback()  # what commit() refuses stays open, unknown to SQLAlchemy; SQLite then ignores the PRAGMA
-        below.execute(f"PRAGMA foreign_keys={enforced}")
+        if not connection.invalidated:  # as Ctrl-C in a statement does, which closes it
+            below.rollback()  # what commit() refuses stays open, unknown to SQLAlchemy; SQLite then ignores the PRAGMA
+            below.execute(f"PRAGMA foreign_keys={enforced}")
 
 
 def _orphans(below: sqlite3.Connection) -> list[Orphan] | None:
