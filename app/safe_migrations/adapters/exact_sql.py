@@ -12,7 +12,7 @@ from alembic.ddl.impl import DefaultImpl
 from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.ddl.sqlite import SQLiteImpl
-from sqlalchemy import ClauseElement, Inspector, Table, TextClause, bindparam, text
+from sqlalchemy import ClauseElement, Index, Inspector, Table, TextClause, bindparam, text
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import UserDefinedType
 
@@ -53,6 +53,15 @@ class ExactImpl(DefaultImpl):
 
     Alembic finds the implementation of a database by its ``__dialect__``.
     """
+
+    def correct_for_autogen_constraints(
+        self, conn_unique_constraints: Any, conn_indexes: set[Index], *of_models: Any
+    ) -> None:
+        """Write the expressions of the database's indexes, of which Alembic makes a text(), without parameters."""
+        super().correct_for_autogen_constraints(conn_unique_constraints, conn_indexes, *of_models)
+        for index in conn_indexes:
+            expressions: Any = index.expressions
+            expressions[:] = [replacement_traverse(each, {}, _without_parameters) for each in expressions]
 
     def autogen_column_reflect(self, inspector: Inspector, table: Table, column_info: Any) -> None:
         """Escape the default and the expression of a column of the database, of which SQLAlchemy makes a text()."""

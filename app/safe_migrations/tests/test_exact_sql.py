@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from ..adapters.exact_sql import escaped
-from .support import AGREE, PETS, USERS, Models, on_servers, on_sqlite
+from .support import AGREE, PETS, USERS, Models, on_postgresql, on_servers, on_sqlite
 
 
 def test_escaped() -> None:
@@ -61,6 +61,19 @@ def test_scripts(pets: Models, backend: str) -> None:
             assert "'5% :x'" in str(index["dialect_options"]["postgresql_where"])
 
     pets.there_and_back(see)
+
+
+@on_postgresql
+def test_expressions_of_indexes(pets: Models) -> None:
+    """An index on an expression with a colon is no difference, and comes back as it was."""
+    colon = """Index("ix_colon", sa.text(r"(lower(name) || ' \\:x')"), sa.text("id DESC"))"""
+    function = 'Index("ix_function", sa.func.replace(sa.text("name"), ":x", "50%"))'
+    pets.models(USERS, PETS.replace('"name", "age"))', f'"name", "age"), {colon}, {function})'))
+    pets.migrate()
+    pets.there_and_back()
+    pets.models(USERS, PETS)
+    assert "' :x'" in pets.migrate()
+    pets.there_and_back()
 
 
 def test_scripts_of_changes(pets: Models, backend: str) -> None:
