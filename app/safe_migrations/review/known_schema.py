@@ -237,8 +237,8 @@ class KnownSchema:
         """
         self.complete = True
         """Whether the effects of all operations so far could be applied."""
-        self.types: list[str] = []
-        """The names of enum types in operations so far, and the SQL of commands about types: see lacks_type()."""
+        self.type_words: set[str] = set()
+        """The words, in lower case, of operations so far that may name an enum type: see lacks_type()."""
 
     def begin_run(self) -> None:
         """Begin another run, in which is_new() returns False for the tables created so far."""
@@ -261,7 +261,7 @@ class KnownSchema:
         """
         copy = KnownSchema(self.facts, self.connection, self.reads_rows)
         copy.parent, copy.new, copy.written = self, set(self.new), set(self.written)
-        copy.complete, copy.convention, copy.types = self.complete, self.convention, [*self.types]
+        copy.complete, copy.convention = self.complete, self.convention
         return copy
 
     def is_new(self, name: str, schema: str | None = None) -> bool:
@@ -293,17 +293,22 @@ class KnownSchema:
         certain = known.whole and is_unique and self.complete and None not in self.written
         return certain and name.lower() not in map(str.lower, known.columns)
 
-    def lacks_type(self, name: str, query: Select[Any]) -> bool:
+    def lacks_type(self, name: str, query: Select[Any], of: Name) -> bool:
         """Return True if it is certain that there is no type ``name``, which ``query`` finds in the database.
 
-        No operation so far may have named it. Without a database, operations have to have created all tables.
+        No operation so far may have named it. Without a database, operations have to have created the table ``of``
+        that needs the type, and all others whose columns are known.
         """
-        word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
-        if not self.complete or None in self.written or any(map(word.search, self.types)):
+        if not self.complete or None in self.written or all(map(self._may_name, _words(name))):
             return False
         if self.connection is not None:
             return self.first(query) == ()
-        return all(known.created for known in self.known.values() if known.columns)
+        known = (*self.known.values(), *(self.parent.known.values() if self.parent else ()))
+        return self.table(of[1], of[0]).created and all(each.created for each in known if each.columns)
+
+    def _may_name(self, word: str) -> bool:
+        """Return True if ``word`` is in ``type_words``, also those of the schema that this is a branch of."""
+        return word in self.type_words or (self.parent is not None and self.parent._may_name(word))
 
     def table(self, name: str, schema: str | None = None) -> KnownTable:
         """Return the known columns, constraints and indexes of the table; an empty KnownTable if nothing is known."""
@@ -420,7 +425,7 @@ class KnownSchema:
         """Apply the operation to the known tables; on SQLite, remember it, so that trial() can run it."""
         if self.facts.rebuilds:
             self.followed.append((operation, self.convention))
-        self.types += _types_in(operation.op, self.facts)
+        self.type_words.update(_words(*_types_in(operation, self.facts)))
         self.apply(operation.op)
         if isinstance(operation.op, ops.CreateTableOp) and operation.statement is not None:
             self.table(operation.op.table_name, operation.op.schema).whole = False  # AS SELECT and the like add columns
@@ -575,11 +580,21 @@ def in_new_names(value: Any, columns: Mapping[str, str]) -> Any:
     return re.sub(rf"'(?:[^']|'')*'|(?<!\w)(?:{names})(?!\w)", lambda found: columns.get(found[0], found[0]), value)
 
 
-def _types_in(op: ops.MigrateOperation, facts: Facts) -> list[str]:
-    """Return the names of the enum types of the operation's columns, or the SQL of a command about a type."""
+def _words(*texts: str) -> set[str]:
+    return {word for text in texts for word in re.findall(r"\w+", text.lower())}
+
+
+def _types_in(operation: Operation, facts: Facts) -> list[str]:
+    """Return the names of the enum types of the operation's columns, or the SQL of a command about a type.
+
+    Of raw SQL that creates or changes columns, return all of it: whatever type it names has to exist.
+    """
+    op = operation.op
     match op:
         case CommandOp() if re.search(r"\b(TYPE|DOMAIN)\b", op.words):
             return [op.text]
+        case ops.CreateTableOp() | ops.AddColumnOp() | ops.AlterColumnOp() if operation.statement is not None:
+            return [operation.statement]
         case ops.CreateTableOp():
             kinds = [each.type for each in op.columns if isinstance(each, Column)]
         case ops.AddColumnOp():

@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
+from alembic.operations import ops
 from flask_migrate import downgrade, upgrade
 from sqlalchemy.exc import DBAPIError
 
+from ..adapters.postgresql.facts import PostgreSQLFacts
+from ..review.known_schema import KnownSchema
+from ..review.recorder import Operation
 from .support import (
     FIRST,
     Operating,
@@ -309,16 +313,38 @@ ADD_KIND = f"op.add_column('user', sa.Column('kind', {KIND}))"
         ),
         (f"op.alter_column('user', 'email', existing_type={KIND}, nullable=True)", []),
         ("op.add_column('older', sa.Column('a', sa.Integer()))", []),
+        ("op.execute('CREATE TABLE pet (id int, kind KIND)')", []),
+        ("op.execute('ALTER TABLE \"user\" ADD COLUMN mood kind[]')", []),
+        ("op.execute('ALTER TABLE \"user\" ALTER COLUMN email TYPE kind USING email::kind')", []),
+        ("op.execute('CREATE TABLE pet (id int)')", ["kind"]),
         ("print(sa.inspect(op.get_bind()).get_enums())", []),
     ],
 )
 def test_missing_types(review: Review, before: str, expected: list[str]) -> None:
     """A new column needs the type of its enum, once; not where an operation may have created it, or tables are old."""
     findings = found(review(f"{before}\n{ADD_KIND}\n{ADD_KIND}", "postgresql"), "missing-object")
-    assert [(True, f"its enum type {name} does") for name in expected] == [
-        (each.fails, text) for each in findings if (text := "its enum type kind does") in each.message
+    assert [(True, f"the enum type {name} does") for name in expected] == [
+        (each.fails, text) for each in findings if (text := "the enum type kind does") in each.message
     ]
     assert [] == found(review(f"{before}\n{ADD_KIND}", "mysql"), "missing-object")
+
+
+def test_missing_types_of_an_older_table(review: Review) -> None:
+    """Who adds a column to a table that the history has not created may have a type that it has not created either."""
+    assert [] == found(review(ADD_KIND.replace("'user'", "'older'"), "postgresql"), "missing-object")
+
+
+def test_missing_types_of_a_branch() -> None:
+    """A branch of the schema knows the types that operations before it named, and adds none to the schema itself."""
+    tables = KnownSchema(PostgreSQLFacts())
+    kinds = [sa.Enum("a", name=name) for name in ("Kind", "mood")]
+    pets = [ops.CreateTableOp(f"pet{number}", [sa.Column("kind", kind)]) for number, kind in enumerate(kinds)]
+    tables.follow(Operation(pets[0], 1))
+    copy = tables.branch()
+    copy.follow(Operation(pets[1], 1))
+    for schema, lacking in ((copy, []), (tables, ["mood"])):
+        query, pet = sa.select(1), (None, "pet0")
+        assert lacking == [name for name in ("kind", "mood") if schema.lacks_type(name, query, pet)]
 
 
 @on_postgresql

@@ -123,11 +123,13 @@ def missing_types(op: ops.AddColumnOp, context: RuleContext) -> Problem | None:
     """Report a new column whose enum type does not exist: only op.create_table() creates the types of its columns."""
     enum = context.facts.enum_type(op.column.type)
     name = str(enum.name) if enum is not None else ""
-    if enum is None or not context.tables.lacks_type(name, context.postgresql.types_named(name)):
+    table = (op.schema, op.table_name)
+    if enum is None or not context.tables.lacks_type(name, context.postgresql.types_named(name), table):
         return None
     values, schema = ", ".join(map(repr, enum.enums)), f", schema={enum.schema!r}" if enum.schema else ""
     return Problem(
-        f"adds column {op.table_name}.{op.column.name}, but its enum type {name} does not exist then; this fails",
+        f"adds column {op.table_name}.{op.column.name}, but the enum type {name} does not exist at that point, so this"
+        " fails",
         "create the type before the column; only op.create_table() does that by itself:\n"
         f"    sa.Enum({values}, name={name!r}{schema}).create(op.get_bind(), checkfirst=True)\n{context.python(op)}\n"
         "and drop it at the end of downgrade(), after the column:\n"
