@@ -282,7 +282,7 @@ class Recorder:
             operations.invoke = self._note  # type: ignore[method-assign]
             operations.batch_alter_table = partial(self._batch, operations.batch_alter_table)  # type: ignore[method-assign]
             try:
-                with side_effects.refused(self._refuse, self.other_connection), self._context.in_environment():
+                with self._confined():
                     getattr(script.module, direction)()
             except ENDS as error:
                 ended = error
@@ -298,16 +298,18 @@ class Recorder:
         reason.line = next((line for line in reversed(lines) if line), reason.line)
         return Recording(self._found, reason, unreached)
 
+    @contextmanager
+    def _confined(self) -> Iterator[None]:
+        """Refuse the side effects of a script that runs inside this block, and let its connections be stand-ins."""
+        with side_effects.refused(self._refuse, self.other_connection), self._context.in_environment():
+            yield
+
     def _unreached(self, failure: BaseException) -> list[Operation]:
         """Return the operations that the script may call after ``failure``."""
         reached, self._found, self._connection = self._found, [], None
         try:
             # If the rest cannot be read to its end, the review goes on with what was found in it, and warns as it does.
-            with (
-                suppress(*ENDS),
-                side_effects.refused(self._refuse, self.other_connection),
-                self._context.in_environment(),
-            ):
+            with suppress(*ENDS), self._confined():
                 call_rest(self._path, failure, ENDS)
             return [operation for operation in self._found if with_names(operation.op)]
         finally:

@@ -37,9 +37,9 @@ def refused(refuse: Callable[[str], object], connect: Callable[[], object]) -> I
     """Call ``refuse`` for each side effect of the code inside this block, and discard what the code prints.
 
     ``refuse`` gets the reason, e.g. "the script calls os.remove, ...", and has to raise. The code may read files and
-    import modules, and gets a new ``db.session``. What an engine should connect to, ``connect`` returns. Three things
-    are not noticed: data sent over a socket that was open before, threads that the code starts, and drivers written in
-    C that are used without SQLAlchemy.
+    import modules, and gets a new ``db.session``. ``connect`` returns the stand-in for a connection of an engine. Three
+    things are not noticed: data sent over a socket that was open before, threads that the code starts, and drivers
+    written in C that are used without SQLAlchemy.
     """
     _install()
     session = current_app.extensions["migrate"].db.session
