@@ -50,6 +50,8 @@ class NotInspectable(BaseException):
     """True if a run fails there with the same error."""
     is_error = False
     """True if the script itself raised an error, as a run may do there, too."""
+    stops = True
+    """False if the recording went on to the end of the script nevertheless."""
 
 
 # The errors that end a recording.
@@ -264,6 +266,7 @@ class Recorder:
         self._autocommit = False
         self._found: list[Operation] = []
         self._refused: NotInspectable | None = None
+        self._other: NotInspectable | None = None
         with only_warnings():
             self._context = _Context(self)
 
@@ -274,7 +277,8 @@ class Recorder:
         there, and has the error as ``not_inspectable``. Before its first operation, the script may inspect the database
         behind ``connection``.
         """
-        self._path, self._autocommit, self._found, self._refused = script.path, False, [], None
+        self._path, self._autocommit, self._found = script.path, False, []
+        self._refused = self._other = None
         self._connection = connection
         ended: BaseException | None = None
         with Operations.context(self._context) as operations:
@@ -286,15 +290,15 @@ class Recorder:
                     getattr(script.module, direction)()
             except ENDS as error:
                 ended = error
-            failure = self._refused or ended  # a refusal counts, even if the script caught it and went on
             # Not in the handler, where a rollback() would seem to be that of the error.
             unreached = self._unreached(ended) if ended is not None else []
         if connection is not None:
             connection.rollback()
-        if failure is None:
+        # A refusal counts, even if the script caught it and went on; another connection, if nothing stopped it.
+        reason = self._refused or (_reason(ended) if ended is not None else self._other)
+        if reason is None:
             return Recording(self._found)
-        reason = self._refused if failure is self._refused else _reason(failure)
-        lines = [frame.lineno for frame in extract_tb(failure.__traceback__) if frame.filename == script.path]
+        lines = [frame.lineno for frame in extract_tb(reason.__traceback__) if frame.filename == script.path]
         reason.line = next((line for line in reversed(lines) if line), reason.line)
         return Recording(self._found, reason, unreached)
 
@@ -374,10 +378,10 @@ class Recorder:
         raise reason
 
     def other_connection(self) -> "_OtherConnection":
-        """Return the stand-in for a connection of an engine; the recording goes on, but does not count as complete."""
-        if self._refused is None:
-            self._refused = NotInspectable(side_effects.OTHER_CONNECTION)
-            self._refused.line = self._line()
+        """Return the stand-in for a connection of an engine; the recording goes on, and says that there is one."""
+        if self._other is None:
+            self._other = NotInspectable(side_effects.OTHER_CONNECTION)
+            self._other.line, self._other.stops = self._line(), False
         return _OtherConnection(self._context.dialect, self)
 
     def _line(self) -> int:

@@ -25,7 +25,7 @@ HARMLESS = {
     *("socket.__new__", "socket.gethostname"),
 }
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
-OTHER_CONNECTION = "the script uses another connection than op.get_bind(), which the review does not allow"
+OTHER_CONNECTION = "the script uses another connection than op.get_bind()"
 # The frame that compiles a module and writes its .pyc.
 IMPORT = "<frozen importlib._bootstrap_external>"
 
@@ -66,7 +66,7 @@ def _install() -> None:
 
 def _refuse_connection() -> None:
     if (refuse := getattr(_thread_local, "refuse", None)) is not None:
-        refuse(OTHER_CONNECTION)
+        refuse(f"{OTHER_CONNECTION}, which the review does not allow")
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:

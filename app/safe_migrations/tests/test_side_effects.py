@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from ..review.recorder import NotInspectable, Operation
 from .example.app.extensions import db
-from .support import DB, FIRST, Project, Record, on_sqlite, revision
+from .support import DB, FIRST, Project, Record, Review, found, levels, on_sqlite, revision
 
 ADD = "op.add_column('user', sa.Column('age', sa.Integer()))\n"  # line 9 of the script
 SOCKET = "import socket\nwith socket.socket(type=socket.SOCK_DGRAM) as used:\n    "
@@ -109,6 +109,24 @@ def test_pooled_connection(upgraded_app: Flask, record: Record) -> None:
             with pytest.raises(NotInspectable, match="another connection"):
                 record(DB + body)
         assert (session, True) == (db.session(), session.in_transaction())
+
+
+def test_other_connection(review: Review) -> None:
+    """Statements on another connection are all reviewed; what stops the review after them is reported in its place."""
+    delete = f"{DB}db.session.execute(sa.text('DELETE FROM user'))"
+    (finding,) = found(review(delete, "postgresql"), "not-inspectable")
+    assert (10, "warns") == (finding.line, finding.level.value)
+    assert (
+        "revision a1 uses another connection than op.get_bind() in upgrade(); what that changes stays if the revision"
+        " fails (not-inspectable)."
+    ) == finding.message
+    assert "use op.get_bind(), to which a session can be bound:\n    session = sa.orm.Session(op.get_bind())" == (
+        finding.instead
+    )
+    for error, level in (("op.backfill({'n': 1}, 'user')", "blocks"), ("1 / 0", "warns"), ("open('x', 'w')", "warns")):
+        findings = review(f"{delete}\n{error}", "postgresql")
+        assert [(11, level)] == [(each.line, each.level.value) for each in found(findings, "not-inspectable")]
+        assert ["blocks"] == levels(findings, "unbounded-data-change")
 
 
 TELL = "import sys\nprint('{0} ran', file=sys.stderr)\nopen('{0}.txt', 'w').close()\n"

@@ -195,6 +195,14 @@ def not_inspectable(revision: Revision, _context: RuleContext) -> Iterator[Probl
             instead = "correct that line; then review the script again:\n    flask db review"
             yield Problem(f"fails in line {reason.line}: {reason}", instead, BLOCKS, line=reason.line, fails=True)
             continue
+        if not reason.stops:
+            yield Problem(
+                f"uses another connection than op.get_bind() in {direction}(); what that changes stays if the revision"
+                " fails",
+                "use op.get_bind(), to which a session can be bound:\n    session = sa.orm.Session(op.get_bind())",
+                line=reason.line,
+            )
+            continue
         split = (
             "split the revision: leave only the schema changes in this one, and move everything else to a new one:\n"
         )
