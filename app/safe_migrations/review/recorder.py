@@ -21,12 +21,11 @@ from alembic.operations.schemaobj import SchemaObjects
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from flask import current_app
-from sqlalchemy import DDL, URL, Connection, Dialect, Inspector, Table, TextClause, inspect
+from sqlalchemy import URL, Connection, Dialect, Inspector, Table, TextClause, inspect
 from sqlalchemy.engine import reflection
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.exc import ArgumentError, ObjectNotExecutableError
 from sqlalchemy.orm import session as orm
-from sqlalchemy.schema import BaseDDLElement, DropTable
 from sqlalchemy.types import to_instance
 
 from ..console import only_warnings
@@ -35,7 +34,7 @@ from ..errors import WrongArgumentError, summary
 from ..folder import folder
 from ..internals import copy_column, inspects
 from . import side_effects
-from .sql.ops import BackfillOp
+from .sql.ops import BackfillOp, CommandOp
 from .unreached import call_rest, with_names
 
 
@@ -54,6 +53,10 @@ class NotInspectable(BaseException):
     """False if the recording went on to the end of the script nevertheless."""
 
 
+# What create_all() executes, as the names that SQLAlchemy's compilers have for it, and what of it creates a type.
+CREATES_TYPE = {"create_enum_type", "create_domain_type"}
+CREATES = {"create_table", "create_index", "create_sequence", "create_view", "add_constraint", *CREATES_TYPE}
+CREATES |= {"set_table_comment", "set_column_comment", "set_constraint_comment"}
 # The errors that end a recording.
 ENDS = (Exception, SystemExit, NotInspectable)
 
@@ -537,16 +540,19 @@ class _SessionConnection(_Connection):
 
 
 class _OtherConnection(_SessionConnection):
-    """The stand-in for a connection of an engine, such as db.engine or that of db.session; its rollback() is no harm.
+    """The stand-in for a connection of an engine, such as db.engine or that of db.session.
 
-    What create_all() creates is not recorded, because it leaves out what exists.
+    Its rollback() does not end the revision's transaction. What create_all() creates is not recorded, because it leaves
+    out what exists; except that there is such a type then.
     """
 
     def execute(self, obj: Any, parameters: Any = None, execution_options: Any = None) -> "_Unknown":
         """Record the statement instead of executing it, and return a stand-in for the result."""
-        if isinstance(obj, BaseDDLElement) and not isinstance(obj, DDL | DropTable):
-            return _Unknown()
-        return super().execute(obj, parameters)
+        kind = getattr(obj, "__visit_name__", None)
+        if kind in CREATES_TYPE:
+            sql = str(obj.compile(dialect=self.dialect))
+            self._recorder._note(CommandOp("CREATE TYPE IF NOT EXISTS", obj.element.name, text=sql))
+        return _Unknown() if kind in CREATES else super().execute(obj, parameters)
 
     def __enter__(self) -> "_OtherConnection":
         """Return this connection, also as its own transaction."""

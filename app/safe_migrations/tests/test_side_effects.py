@@ -129,6 +129,29 @@ def test_other_connection(review: Review) -> None:
         assert ["blocks"] == levels(findings, "unbounded-data-change")
 
 
+PET = "pet = sa.Table('pet', sa.MetaData(), sa.Column('id', sa.Integer()), sa.Column('kind', kind))\n"
+KIND = "kind = sa.Enum('cat', name='kind')\n"
+ADD_KIND = "op.add_column('user', sa.Column('kind', kind))"
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        ("with db.engine.begin() as found:\n    found.execute(sa.schema.DropSchema('zoo', cascade=True))", ["raw-sql"]),
+        (f"{KIND}with db.engine.begin() as found:\n    kind.drop(found)", ["raw-sql"]),
+        (f"{KIND}{PET}sa.Index('ix', pet.c.id).drop(db.engine)", ["drop-index-blocks"]),
+        (f"{KIND}{ADD_KIND}", ["missing-object"]),
+        (f"{KIND}with db.engine.begin() as found:\n    kind.create(found)\n{ADD_KIND}", []),
+        (f"{KIND}{PET}pet.create(db.engine)\n{ADD_KIND}", []),
+        (f"{KIND}{PET}sa.Index('ix', pet.c.id).create(db.engine)", []),
+    ],
+)
+def test_ddl_on_another_connection(review: Review, body: str, codes: list[str]) -> None:
+    """What the script drops on another connection is reviewed; what it creates is not, but its types exist then."""
+    expected = {"raw-sql", "drop-index-blocks", "missing-object", "create-index-blocks-writes"}
+    assert codes == [each.code for each in review(f"{DB}{body}", "postgresql") if each.code in expected]
+
+
 TELL = "import sys\nprint('{0} ran', file=sys.stderr)\nopen('{0}.txt', 'w').close()\n"
 
 
