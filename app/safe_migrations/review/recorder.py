@@ -85,7 +85,7 @@ class Batch:
 class Operation:
     """One Alembic operation of a script, and the line of the script that calls the operation.
 
-    ``autocommit`` is True inside autocommit_block().
+    ``autocommit`` is True inside autocommit_block(), and on another connection that has this isolation level.
     """
 
     op: MigrateOperation
@@ -97,6 +97,8 @@ class Operation:
     """The raw SQL statement that was translated into this operation, and maybe others; None if there is none."""
     requests: Mapping[str, str] = field(default_factory=dict)
     """The ALGORITHM and LOCK clauses of a MySQL statement, e.g. ``{"algorithm": "INPLACE", "lock": "NONE"}``."""
+    elsewhere: bool = False
+    """Whether the script executes it on another connection than op.get_bind()."""
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,7 @@ class Recorder:
         self.product = product
         self._connection: Connection | None = None
         self._path = ""
-        self._autocommit = False
+        self._autocommit = self._elsewhere = False
         self._found: list[Operation] = []
         self._refused: NotInspectable | None = None
         self._other: NotInspectable | None = None
@@ -280,7 +282,7 @@ class Recorder:
         there, and has the error as ``not_inspectable``. Before its first operation, the script may inspect the database
         behind ``connection``.
         """
-        self._path, self._autocommit, self._found = script.path, False, []
+        self._path, self._autocommit, self._elsewhere, self._found = script.path, False, False, []
         self._refused = self._other = None
         self._connection = connection
         ended: BaseException | None = None
@@ -356,6 +358,16 @@ class Recorder:
             self._autocommit = before
 
     @contextmanager
+    def on_other_connection(self, autocommit: bool) -> Iterator[None]:
+        """Mark the operations recorded inside this block as executed on another connection, maybe with autocommit."""
+        before = self._autocommit, self._elsewhere
+        self._autocommit, self._elsewhere = autocommit, True
+        try:
+            yield
+        finally:
+            self._autocommit, self._elsewhere = before
+
+    @contextmanager
     def _batch(self, alter: Any, table_name: str, schema: str | None = None, **options: Any) -> Iterator[Any]:
         block = Batch(table_name, schema, options)
         autocommit = self._autocommit  # all of it runs at the end of the batch, and blocks within it have ended then
@@ -370,7 +382,7 @@ class Recorder:
             for name in ("modify_type", "existing_type"):
                 if (type_ := getattr(operation, name)) is not None:
                     setattr(operation, name, to_instance(type_))
-        self._found.append(Operation(operation, self._line(), autocommit, block))
+        self._found.append(Operation(operation, self._line(), autocommit, block, elsewhere=self._elsewhere))
         if block is not None:
             block.operations.append(operation)
         return as_table(operation) if isinstance(operation, CreateTableOp) else None
@@ -546,13 +558,27 @@ class _OtherConnection(_SessionConnection):
     out what exists; except that there is such a type then.
     """
 
+    _autocommit = False
+
+    def execution_options(self, **options: Any) -> "_OtherConnection":
+        """Return this connection, which from now on has the isolation level in ``options``, if there is one."""
+        if "isolation_level" in options:
+            self._autocommit = options["isolation_level"] == "AUTOCOMMIT"
+        return self
+
     def execute(self, obj: Any, parameters: Any = None, execution_options: Any = None) -> "_Unknown":
         """Record the statement instead of executing it, and return a stand-in for the result."""
         kind = getattr(obj, "__visit_name__", None)
-        if kind in CREATES_TYPE:
-            sql = str(obj.compile(dialect=self.dialect))
-            self._recorder._note(CommandOp("CREATE TYPE IF NOT EXISTS", obj.element.name, text=sql))
-        return _Unknown() if kind in CREATES else super().execute(obj, parameters)
+        with self._recorder.on_other_connection(self._autocommit):
+            if kind in CREATES_TYPE:
+                sql = str(obj.compile(dialect=self.dialect))
+                self._recorder._note(CommandOp("CREATE TYPE IF NOT EXISTS", obj.element.name, text=sql))
+            return _Unknown() if kind in CREATES else super().execute(obj, parameters)
+
+    def exec_driver_sql(self, statement: str, *_parameters: Any, **_options: Any) -> "_Unknown":
+        """Record the statement instead of executing it, and return a stand-in for the result."""
+        with self._recorder.on_other_connection(self._autocommit):
+            return super().exec_driver_sql(statement)
 
     def __enter__(self) -> "_OtherConnection":
         """Return this connection, also as its own transaction."""

@@ -152,6 +152,32 @@ def test_ddl_on_another_connection(review: Review, body: str, codes: list[str]) 
     assert codes == [each.code for each in review(f"{DB}{body}", "postgresql") if each.code in expected]
 
 
+AUTOCOMMIT = "isolation_level='AUTOCOMMIT'"
+
+
+@pytest.mark.parametrize(
+    ("connect", "codes"),
+    [
+        ("used = db.engine.connect().execution_options({})", []),
+        ("used = db.engine.connect().execution_options({}).execution_options(max_row_buffer=1)", []),
+        (
+            "used = db.engine.connect().execution_options({}).execution_options(isolation_level='READ COMMITTED')",
+            ["concurrently-in-transaction"],
+        ),
+        ("used = db.engine.connect()", ["concurrently-in-transaction"]),
+    ],
+)
+@pytest.mark.parametrize("how", ["execute(sa.text({!r}))", "exec_driver_sql({!r})"])
+def test_autocommit_on_another_connection(review: Review, connect: str, how: str, codes: list[str]) -> None:
+    """An index is created concurrently on a connection with this isolation level, which commits nothing of others."""
+    create = how.format("CREATE INDEX CONCURRENTLY ix ON pet (a)")
+    body = f"{DB}op.drop_column('pet', 'b')\n{connect.format(AUTOCOMMIT)}\nused.{create}"
+    expected = {"concurrently-in-transaction", "autocommit-not-alone"}
+    assert codes == [each.code for each in review(body, "postgresql") if each.code in expected]
+    later = f"{body}\nop.execute('CREATE INDEX CONCURRENTLY ix2 ON pet (a)')"
+    assert len(codes) + 1 == len(found(review(later, "postgresql"), "concurrently-in-transaction"))
+
+
 TELL = "import sys\nprint('{0} ran', file=sys.stderr)\nopen('{0}.txt', 'w').close()\n"
 
 

@@ -131,8 +131,9 @@ def autocommit_not_alone(revision: Revision, _context: RuleContext) -> Problem |
     What the next run can repeat is fine, such as CREATE TABLE IF NOT EXISTS.
     """
     operations = revision.upgrade
-    block = max((number for number, each in enumerate(operations) if each.autocommit), default=0)
-    for each in operations[:block]:
+    blocks = (number for number, each in enumerate(operations) if each.autocommit and not each.elsewhere)
+    last_block = max(blocks, default=0)
+    for each in operations[:last_block]:
         if not each.autocommit and _is_ddl(each, DDL) and not _may_repeat(each.op) and not _is_conditional(each):
             return Problem(
                 "has DDL before an autocommit block, which commits it; if the revision fails later, this DDL remains,"
