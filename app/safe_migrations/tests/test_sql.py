@@ -111,6 +111,35 @@ def test_destructive(dialect: str, statement: str) -> None:
     assert all(isinstance(op, CommandOp) and op.may_destroy for op in found)
 
 
+@pytest.mark.parametrize(
+    ("body", "destroys"),
+    [
+        ("PERFORM '--'; DELETE FROM users;", True),
+        ("PERFORM '/*'; DELETE FROM users; PERFORM '*/';", True),
+        ("PERFORM E'\\'--'; DELETE FROM users;", True),
+        ('PERFORM "a--b"(); DELETE FROM users;', True),
+        ("EXECUTE 'DELETE FROM users';", True),
+        ("-- don't\nDELETE FROM users; -- don't", True),
+        ("-- isn't this a DELETE FROM users\nPERFORM f();", False),
+        ("RAISE NOTICE 'it''s time to drop it';", False),
+        ("RAISE NOTICE '--'; DROP TABLE users;", True),
+        ("ALTER TABLE a ADD CONSTRAINT b CHECK (c > 0); EXCEPTION WHEN duplicate_object THEN NULL;", False),
+        ("IF x THEN ALTER TYPE s.kind ADD VALUE 'y'; END IF;", False),
+        ('ALTER TABLE IF EXISTS ONLY "a b"."c" ADD COLUMN d int;', False),
+        ("ALTER TABLE a ADD COLUMN b int, DROP COLUMN c;", True),
+        ("ALTER TABLE a ADD COLUMN b int, ALTER COLUMN c TYPE int;", True),
+        ("ALTER TABLE a OWNER TO b; ALTER FUNCTION f(int, text) OWNER TO b;", False),
+        ("ALTER MATERIALIZED VIEW a OWNER TO b;", False),
+        ("ALTER TABLE a ALTER COLUMN b TYPE int;", True),
+    ],
+)
+def test_destructive_block(body: str, destroys: bool) -> None:
+    """A block destroys by a word outside of comments and messages, except where it adds something or gives it away."""
+    (found,) = translate(ops.ExecuteSQLOp(f"DO $$ BEGIN {body} END $$"), "postgresql")
+    assert isinstance(found.op, CommandOp)
+    assert (True, destroys) == (found.op.may_do_anything, found.op.may_destroy)
+
+
 def test_created_table_is_known() -> None:
     """What later operations refer to: its columns, keys and constraints, but for those on columns that it lacks."""
     tables = KnownSchema(Facts())

@@ -51,11 +51,20 @@ KEEPS_DATA |= {"ALTER TYPE ... ADD VALUE", "RENAME INDEX", "RENAME CONSTRAINT"}
 KEEPS_SCHEMA = {"VALIDATE CONSTRAINT", "ANALYZE", "REFRESH MATERIALIZED VIEW", "SET"}
 # Words of a statement that changes the schema or existing rows.
 DESTRUCTIVE = re.compile(r"(?<!\bON )\b(ALTER|DROP|RENAME|TRUNCATE|UPDATE|DELETE|MERGE|REPLACE)\s", re.IGNORECASE)
-# What has such a word in a DO and changes neither: comments, messages, rights, foreign keys, triggers, locks, upserts.
-HARMLESS = re.compile(
-    r"--[^\n]*|/\*(?!M?!).*?\*/|\bRAISE\s+\w+\s+'[^']*'|\b(GRANT|REVOKE)\b[^;]*?\sON\s"
+# The messages and comments of a DO. Strings are kept, because they may be SQL; inside of one begins no comment.
+MESSAGES = re.compile(
+    r"\bRAISE\s+\w+\s+'(?:[^']|'')*'|(?P<kept>\bE'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"[^\"]*\")"
+    r"|--[^\n]*|/\*(?!M?!).*?\*/",
+    re.IGNORECASE | re.DOTALL,
+)
+# What else has such a word in a DO and changes neither: rights, foreign keys, triggers, locks, upserts, what only adds
+# something, and a change of owner.
+HARMLESS_SQL = re.compile(
+    r"\b(GRANT|REVOKE)\b[^;]*?\sON\s"
     r"|\b(ON|OR|OF|FOR|DO|BEFORE|AFTER)\s+(UPDATE|DELETE|TRUNCATE)\b"
-    r"|\bOR\s+REPLACE\s+(FUNCTION|PROCEDURE|TRIGGER|VIEW)\b",
+    r"|\bOR\s+REPLACE\s+(FUNCTION|PROCEDURE|TRIGGER|VIEW)\b"
+    r"|\bALTER\s+(MATERIALIZED\s+)?\w+\s+(IF\s+EXISTS\s+)?(ONLY\s+)?(\"[^\"]*\"|[\w.])+(\s*\([^()]*\))?"
+    r"\s+(ADD|OWNER\s+TO)\b",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -297,8 +306,12 @@ class CommandOp(MigrateOperation):
     @property
     def may_destroy(self) -> bool:
         """Return True if the command's effect is unknown, and it contains a word such as DROP, ALTER or DELETE."""
-        text = HARMLESS.sub(" ", self.text) if self.parsed else f"{self.words} {self.text}"
-        return (self.may_do_anything or not self.parsed) and DESTRUCTIVE.search(text) is not None
+        if not self.parsed:
+            return DESTRUCTIVE.search(f"{self.words} {self.text}") is not None
+        if not self.may_do_anything:
+            return False
+        text = MESSAGES.sub(lambda found: found["kept"] or " ", self.text)
+        return DESTRUCTIVE.search(HARMLESS_SQL.sub(" ", text)) is not None
 
     @property
     def loses_data(self) -> bool:
