@@ -69,6 +69,11 @@ VALUE, INDEX = BLOCK.format("ALTER TYPE kind ADD VALUE 'emu'"), BLOCK.format("CR
         ("op.create_table('half', sa.Column('id', sa.Integer()), if_not_exists=True)" + INDEX, []),
         ("op.execute('SET lock_timeout = 1; ALTER TABLE pet VALIDATE CONSTRAINT c')" + INDEX, []),
         ("op.execute('UPDATE pet SET a = 1 WHERE a = 2')" + INDEX, []),
+        ("op.execute(\"ALTER TABLE pet ADD CHECK (b <> ' IF EXISTS ')\")" + INDEX, [8]),
+        ("op.execute('CREATE OR REPLACE VIEW half AS SELECT 1')" + INDEX, []),
+        ("op.execute('CREATE FUNCTION f() RETURNS void AS $$ DROP TABLE IF EXISTS a $$ LANGUAGE sql')" + INDEX, [8]),
+        ("op.execute('CREATE VIEW half AS SELECT 1')" + INDEX, [8]),
+        ("op.execute('alter table pet add column if not exists a int')" + INDEX, []),
     ],
 )
 def test_autocommit_not_alone(review: Review, up: str, expected: list[int]) -> None:

@@ -21,6 +21,7 @@ NOT_NULL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """Matches an UPDATE or DELETE of one table with a single condition, that a column is NOT NULL."""
+LITERAL = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
 VERBS = {"UPDATE": "changes", "REPLACE": "changes", "DELETE": "deletes", "TRUNCATE": "deletes"}
 
 
@@ -128,7 +129,7 @@ def _may_repeat(op: ops.MigrateOperation) -> bool:
 def autocommit_not_alone(revision: Revision, _context: RuleContext) -> Problem | None:
     """Report DDL before an autocommit block, which commits it: if the revision fails later, the next run fails there.
 
-    What the next run can repeat is fine, such as CREATE TABLE IF NOT EXISTS.
+    What the next run can repeat is fine, such as CREATE TABLE IF NOT EXISTS and CREATE OR REPLACE VIEW.
     """
     operations = revision.upgrade
     blocks = (number for number, each in enumerate(operations) if each.autocommit and not each.elsewhere)
@@ -137,7 +138,7 @@ def autocommit_not_alone(revision: Revision, _context: RuleContext) -> Problem |
         if not each.autocommit and _is_ddl(each, DDL) and not _may_repeat(each.op) and not _is_conditional(each):
             return Problem(
                 "has DDL before an autocommit block, which commits it; if the revision fails later, this DDL remains,"
-                " and the next run fails because it is done already",
+                ' and the next run fails with "already exists"',
                 f"move the block to a separate revision:\n{new_revision('run the autocommit block')}",
                 line=each.line,
             )
@@ -145,9 +146,12 @@ def autocommit_not_alone(revision: Revision, _context: RuleContext) -> Problem |
 
 
 def _is_conditional(operation: Operation) -> bool:
+    """Return True for DDL with IF EXISTS, IF NOT EXISTS or OR REPLACE, which a second run can repeat."""
     op = operation.op
-    is_conditional = getattr(op, "if_not_exists", None) or getattr(op, "if_exists", None)
-    return bool(is_conditional) or re.search(r"(?i)\bIF (NOT )?EXISTS\b", operation.statement or "") is not None
+    if getattr(op, "if_not_exists", None) or getattr(op, "if_exists", None):
+        return True
+    statement = LITERAL.sub(" ", operation.statement or str(getattr(op, "words", "")))
+    return re.search(r"(?i)\bIF\s+(NOT\s+)?EXISTS\b|\bCREATE\s+OR\s+REPLACE\b", statement) is not None
 
 
 @rule(BLOCKS, BackfillOp, on=SERVERS, directions=BOTH)
