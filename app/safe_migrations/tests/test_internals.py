@@ -6,6 +6,7 @@ import flask_migrate
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from sqlalchemy.orm import Session
 
 from .. import internals
 from ..adapters.dialects import dialect_of
@@ -93,10 +94,12 @@ def test_instead_of_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the listener returns is what an engine, its begin() and a session connect to; after None, all is usual."""
     monkeypatch.setattr(sa.Engine, "connect", sa.Engine.connect)  # it is as before after the test
     engine, other = sa.create_engine("sqlite://"), sa.create_engine("sqlite://")
-    found = [None, other.connect()]
+    found = [None, other.connect(), other.connect()]
     internals.instead_of_connecting(lambda: found.pop() if found else None)
     with engine.begin() as connection:
         assert other is connection.engine
+    with Session(engine) as session:
+        assert other is session.connection().engine
     for _ in range(2):
         with engine.connect() as connection:
             assert engine is connection.engine
