@@ -72,9 +72,10 @@ class ExactImpl(DefaultImpl):
 
     def adjust_reflected_dialect_options(self, reflected_object: Any, kind: str) -> dict[str, Any]:
         """Return the options of an index of the database, with an exact condition."""
-        options = {**super().adjust_reflected_dialect_options(reflected_object, kind)}
-        where = {name: text(escaped(sql)) for name, sql in options.items() if isinstance(sql, str) and "_where" in name}
-        return {**options, **where}
+        return {
+            name: text(escaped(value)) if isinstance(value, str) and "_where" in name else value
+            for name, value in super().adjust_reflected_dialect_options(reflected_object, kind).items()
+        }
 
     def render_ddl_sql_expr(
         self, expr: ClauseElement, is_server_default: bool = False, is_index: bool = False, **kw: Any
@@ -88,7 +89,7 @@ class ExactImpl(DefaultImpl):
 
 
 def _without_parameters(element: Any, **_options: Any) -> TextClause | None:
-    """Return a text() whose parameters have no value as SQL with their names, e.g. ``:true``; None for all else."""
+    """Write each parameter without a value as its name, e.g. ``:true``. Return None for other elements."""
     if not isinstance(element, TextClause):
         return None
     names = parameters(element)
@@ -111,7 +112,7 @@ class ExactSQLiteImpl(ExactImpl, SQLiteImpl):
     __dialect__ = "sqlite"
 
     def autogen_column_reflect(self, inspector: Inspector, table: Table, column_info: Any) -> None:
-        """Do the same, with the parentheses that SQLite requires: Alembic omits them for ``'a' || 'b'``."""
+        """Escape as above, and add the parentheses that SQLite requires: Alembic omits them for ``'a' || 'b'``."""
         default = column_info.get("default")
         if isinstance(default, str) and not isinstance(default, _Escaped) and EXPRESSION.fullmatch(default):
             column_info["default"] = f"({default})"

@@ -19,7 +19,8 @@ from sqlalchemy import Column, Table
 from sqlalchemy.sql.expression import False_, True_
 from sqlalchemy.sql.functions import now
 
-from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of, exact_sql  # noqa: F401  # for scripts
+# exact_sql registers the implementations that write exact SQL.
+from ..adapters import ADAPTERS, OWN_TABLES, Adapter, adapter_of, exact_sql  # noqa: F401
 from ..database import Database, models_metadata, tables_of_models
 from ..drift import CHECK_PLUGIN
 

@@ -124,7 +124,7 @@ class Rebuild:
         self._require_no_leftover()
         self._keep_generated_columns()
         self._keep_conditions()
-        self._require_features_kept()
+        self._require_nothing_lost()
         self._require_same_values()
         self.rows = self._count_rows()
         self.sequence = self._last_number()
@@ -164,7 +164,7 @@ class Rebuild:
             options = index.dialect_options["sqlite"]
             options["where"] = _verbatim(options["where"])
 
-    def _require_features_kept(self) -> None:
+    def _require_nothing_lost(self) -> None:
         """Refuse the rebuild if the table would lose what the script does not drop.
 
         That is one of FEATURES of an unchanged column or constraint, such as COLLATE, or what copy_from leaves out.
@@ -276,8 +276,8 @@ class Rebuild:
     def recreate(self) -> None:
         """Recreate the indexes and triggers that Alembic does not, and restore the last number of AUTOINCREMENT.
 
-        Raise UnsafeError if rows are missing. Refuse the rebuild if a default is another one, if an index or trigger
-        cannot be recreated, or if a view or trigger no longer works.
+        Raise UnsafeError if rows are missing. Refuse the rebuild if a default or NOT NULL was lost, if an index or
+        trigger cannot be recreated, or if a view or trigger no longer works.
         """
         if (rows := self._count_rows()) != self.rows:
             raise UnsafeError(
