@@ -38,6 +38,7 @@ OBJECTS = {
     "collate_index": "CREATE INDEX ix ON pet (name COLLATE NOCASE)",
     "unique_index": "CREATE UNIQUE INDEX ix ON pet (name)",
 }
+UNIQUE = f"{PLAIN[:-1]}, code VARCHAR(9) UNIQUE)"
 FAMILY = (
     "CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, age INTEGER, owner INTEGER,"
     " CONSTRAINT fk FOREIGN KEY (owner) REFERENCES user (id) ON DELETE CASCADE, CONSTRAINT ck CHECK (age >= 0))"
@@ -187,6 +188,12 @@ REFUSED = {
         CHANGE.replace("'pet'", f"'pet'{AS_INTEGER}"),
         "making a column of type INTEGER of pet.name, which is TEXT, would change the value '007' (change-type).",
     ),
+    "UNIQUE that is not read": ([UNIQUE], CHANGE, "and would lose UNIQUE (code) (rebuild-loses)."),
+    "UNIQUE of a renamed column": (
+        [UNIQUE],
+        batch("alter_column('code', new_column_name='isbn')"),
+        "and would lose UNIQUE (code) (rebuild-loses).",
+    ),
     "leftover of stock": ([PLAIN, LEFTOVER], CHANGE, 'DROP TABLE "_alembic_tmp_pet";'),
 }
 
@@ -207,6 +214,44 @@ REBUILT = {
     "dropped constraint": ([KEYS], batch(DROP_KEY), ["CONSTRAINT ck CHECK"], ["ON DELETE"]),
     "dropped column of a key": ([KEYS], batch("drop_column('owner')"), ["CONSTRAINT ck CHECK"], ["ON DELETE"]),
     "dropped column with a key": ([TABLES["on_delete"]], batch("drop_column('owner')"), [], ["ON DELETE"]),
+    # SQLAlchemy does not read UNIQUE after parentheses.
+    "dropped column with UNIQUE": ([UNIQUE], batch("drop_column('code')", options=ALWAYS), [], ["code"]),
+    "dropped column of a primary key": (
+        [PLAIN.replace(" PRIMARY KEY", "").replace(")", ", e INTEGER, PRIMARY KEY (id, e))")],
+        batch("drop_column('e')"),
+        ["PRIMARY KEY (id)"],
+        [],
+    ),
+    "dropped column without its UNIQUE in copy_from": (
+        [f"{PLAIN[:-1]}, owner INTEGER, UNIQUE (name, owner))"],
+        f"{with_copy(ID, NAME, AGE, OWNER)}\n    batch.drop_column('owner')",
+        [],
+        ["owner"],
+    ),
+    "UNIQUE of a renamed column": (
+        [UNIQUE],
+        batch("alter_column('code', new_column_name='isbn')", "create_unique_constraint('uq', ['code'])"),
+        ["UNIQUE (isbn)"],
+        ["code"],
+    ),
+    "unique index of a renamed column": (
+        [UNIQUE],
+        batch("alter_column('code', new_column_name='isbn')", "create_index('uq', ['code'], unique=True)"),
+        ["UNIQUE INDEX uq ON pet (isbn)"],
+        ["code"],
+    ),
+    "dropped UNIQUE and primary key": (
+        [f"{PLAIN.replace(' PRIMARY KEY', '')[:-1]}, CONSTRAINT one UNIQUE (name), CONSTRAINT two PRIMARY KEY (id))"],
+        batch("drop_constraint('one', type_='unique')", "drop_constraint('two', type_='primary')"),
+        [],
+        ["CONSTRAINT one", "CONSTRAINT two"],
+    ),
+    "key to another table": (
+        [KEYS],
+        batch(DROP_KEY, NEW_KEY.replace("'user', ['owner']", "'pet', ['owner']")),
+        ["REFERENCES pet (id)"],
+        ["REFERENCES user"],
+    ),
     "recreated key": ([MATCH], batch(DROP_KEY, NEW_KEY), ["REFERENCES user"], ["ON DELETE"]),
     # SQLite's own DROP COLUMN refuses a STORED one.
     "dropped generated": ([GENERATED["STORED"]], batch("drop_column('twice')", options=ALWAYS), [], ["twice"]),

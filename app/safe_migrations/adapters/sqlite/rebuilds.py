@@ -194,11 +194,20 @@ class Rebuild:
             self.refuse(not_rebuilt(self.table, f"would lose {' and '.join(found)}"))
 
     def _left_out(self, given: Table, new: Table) -> Iterator[str]:
-        """Yield each column and key of the table that neither ``given`` has, which copy_from may name, nor ``new``."""
+        """Yield each column and key of the table that neither ``given`` has, which copy_from may name, nor ``new``.
+
+        A key with a column that the script drops is not lost, but dropped.
+        """
         known = {column.name.lower() for column in given.columns}
         yield from (f"column {column.name}" for name, column in self.columns.items() if name not in known)
-        for kind, columns in sorted(stored_keys(self.driver, self.table) - keys_of(given) - keys_of(new), key=str):
-            yield f"{kind} ({', '.join(sorted(columns))})"
+        names = {name.lower(): column.name.lower() for name, column in self.staying.items()}
+        dropped = known - names.keys()
+        indexes = self.batch.new_indexes.values()
+        kept = keys_of(given.constraints, given.indexes)
+        made = keys_of(new.constraints, ()) | {each.renamed(names) for each in keys_of((), indexes)}
+        for key in sorted(stored_keys(self.driver, self.table) - kept, key=str):
+            if key.columns.isdisjoint(dropped) and key.renamed(names) not in made:
+                yield str(key)
 
     def _require_same_values(self) -> None:
         """Raise UnsafeError if a change of a column's type would change values.

@@ -3,10 +3,11 @@
 import re
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Column, ForeignKeyConstraint, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy import Column, Constraint, ForeignKeyConstraint, Index, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy.schema import ColumnCollectionConstraint
 
 from ..base import double_quoted
 
@@ -50,10 +51,31 @@ def keeps_default(driver: sqlite3.Connection, before: StoredColumn, after: Store
         return False
 
 
-KINDS = {PrimaryKeyConstraint: "primary key", UniqueConstraint: "UNIQUE", ForeignKeyConstraint: "foreign key"}
+KINDS: dict[type[Constraint], str] = {
+    PrimaryKeyConstraint: "primary key",
+    UniqueConstraint: "UNIQUE",
+    ForeignKeyConstraint: "foreign key",
+}
 
-Key = tuple[str, frozenset[str]]
-"""A primary key, UNIQUE constraint or foreign key: which of them, and its columns in lower case."""
+
+@dataclass(frozen=True)
+class Key:
+    """A primary key, UNIQUE constraint or foreign key (``kind``), with its columns in lower case."""
+
+    kind: str
+    columns: frozenset[str]
+
+    @classmethod
+    def of(cls, kind: str, columns: "Iterable[Column[Any] | str]") -> "Key":
+        """Return the key of columns, or of their names."""
+        return cls(kind, frozenset(str(getattr(column, "name", column)).lower() for column in columns))
+
+    def renamed(self, names: dict[str, str]) -> "Key":
+        """Return the key with the new names of its columns."""
+        return replace(self, columns=frozenset(names.get(name, name) for name in self.columns))
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({', '.join(sorted(self.columns))})"
 
 
 def stored_keys(driver: sqlite3.Connection, table: str) -> set[Key]:
@@ -67,17 +89,13 @@ def stored_keys(driver: sqlite3.Connection, table: str) -> set[Key]:
     # id, seq, table, from: sqlite.org/pragma.html, foreign_key_list
     rows = driver.execute(f"PRAGMA foreign_key_list({quoted})").fetchall()
     found += [("foreign key", [row[3] for row in rows if row[0] == number]) for number in {row[0] for row in rows}]
-    return {_key(kind, columns) for kind, columns in found if columns}
+    return {Key.of(kind, columns) for kind, columns in found if columns}
 
 
-def keys_of(table: Table) -> set[Key]:
-    """Return the primary key, the UNIQUE constraints and indexes, and the foreign keys of a table of SQLAlchemy."""
-    found = {_key("UNIQUE", index.columns.values()) for index in table.indexes if index.unique}
-    for each in table.constraints:
-        if isinstance(each, PrimaryKeyConstraint | UniqueConstraint | ForeignKeyConstraint):
-            found.add(_key(KINDS[type(each)], each.columns.values()))
+def keys_of(constraints: Iterable[Constraint], indexes: Iterable[Index]) -> set[Key]:
+    """Return the primary keys, the UNIQUE constraints and indexes, and the foreign keys among SQLAlchemy's objects."""
+    found = {Key.of("UNIQUE", index.columns.values()) for index in indexes if index.unique}
+    for each in constraints:
+        if isinstance(each, ColumnCollectionConstraint) and (kind := KINDS.get(type(each))):
+            found.add(Key.of(kind, each.columns.values()))
     return found
-
-
-def _key(kind: str, columns: "Iterable[Column[Any] | str]") -> Key:
-    return kind, frozenset(str(getattr(column, "name", column)).lower() for column in columns)
