@@ -188,6 +188,11 @@ REFUSED = {
         CHANGE.replace("'pet'", f"'pet'{AS_INTEGER}"),
         "making a column of type INTEGER of pet.name, which is TEXT, would change the value '007' (change-type).",
     ),
+    "CHECK of another column": (
+        [f"{PLAIN[:-1]}, CHECK (name <> 'age'))"],
+        batch("drop_column('age')", options=ALWAYS),
+        "and would lose CHECK (NAME <> 'age') (rebuild-loses).",
+    ),
     "UNIQUE that is not read": ([UNIQUE], CHANGE, "and would lose UNIQUE (code) (rebuild-loses)."),
     "UNIQUE of a renamed column": (
         [UNIQUE],
@@ -227,6 +232,18 @@ REBUILT = {
         f"{with_copy(ID, NAME, AGE, OWNER)}\n    batch.drop_column('owner')",
         [],
         ["owner"],
+    ),
+    "dropped column with ON CONFLICT": (
+        [f"{PLAIN[:-1]}, UNIQUE (name, age) ON CONFLICT IGNORE)"],
+        batch("drop_column('name')"),
+        [],
+        ["CONFLICT"],
+    ),
+    "dropped column with a CHECK": (
+        [f"{PLAIN[:-1]}, CHECK (name <> ''))"],
+        batch("drop_column('name')", options=ALWAYS),
+        [],
+        ["name TEXT", "<>"],
     ),
     "UNIQUE of a renamed column": (
         [UNIQUE],

@@ -182,12 +182,17 @@ class Rebuild:
         changed |= {name.lower() for name, each in now if each not in batch.table.constraints}
 
         def stays(clause: Clause, columns: set[str]) -> bool:
-            if clause.kind == "FOREIGN":
-                return columns.issuperset(part.words[0].text.lower() for part in clause.inside("KEY")[0].parts())
-            return clause.name not in changed if clause.kind else clause.name in columns
+            if not clause.kind:
+                return clause.name in columns
+            for key in [*clause.inside("KEY"), *clause.inside("UNIQUE")]:
+                if not columns.issuperset(part.words[0].text.lower() for part in key.parts()):
+                    return False
+            return clause.name not in changed
 
         before, after = {name.lower() for name in self.staying}, {each.name.lower() for each in self.staying.values()}
-        lost = features(clause for clause in self.old.clauses if stays(clause, before))
+        dropped = {column.name.lower() for column in batch.table.c} - before
+        old = (each for each in self.old.clauses if not each.kind or dropped.isdisjoint(_names_in_checks(each)))
+        lost = features(clause for clause in old if stays(clause, before))
         lost -= features(clause for clause in new.clauses if stays(clause, after))
         self.counts_up = features(new.clauses)["AUTOINCREMENT"] > 0
         if found := [*self._left_out(batch.table, batch.new_table), *lost, *sorted(self.old.options - new.options)]:
@@ -363,6 +368,12 @@ class Rebuild:
         query = "SELECT seq FROM sqlite_sequence WHERE name = ? COLLATE NOCASE"
         found = self.driver.execute(query, (self.table,)).fetchone()
         return int(found[0]) if found else None
+
+
+def _names_in_checks(clause: Clause) -> Iterator[str]:
+    """Yield the words of each CHECK that are not strings, in lower case: the names of columns are among them."""
+    for condition in clause.inside("CHECK"):
+        yield from (word.text.lower() for word in condition.words if not word.is_string)
 
 
 def _sql_of(column: "Column[Any]") -> Any:
