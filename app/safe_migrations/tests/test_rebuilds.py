@@ -280,6 +280,12 @@ REBUILT = {
         [INDEX, "VARCHAR(9)"],
         [],
     ),
+    "generated column that only copy_from has": (
+        [PLAIN],
+        with_copy(ID, NAME, AGE, "sa.Column('twice', sa.Integer, sa.Computed('age * 2'))"),
+        ["twice INTEGER GENERATED ALWAYS AS (age * 2)"],
+        [],
+    ),
     "dropped column of copy_from": (
         [f"{PLAIN[:-1]}, owner INTEGER)", INDEX.replace("name", "owner"), "CREATE INDEX low ON pet (lower(name))"],
         f"{with_copy(ID, NAME, AGE, OWNER)}\n    batch.drop_column('owner')\n    batch.create_index('ix', ['id'])",

@@ -247,8 +247,9 @@ class Rebuild:
         """
         now = stored_columns(self.driver, self.batch.temp_table_name)
         for name, column in self.staying.items():
-            before, after = self.columns[name.lower()], now[column.name.lower()]
-            if before.affinity == after.affinity or isinstance(self.batch.column_transfers[name].get("expr"), Cast):
+            before, after = self.columns.get(name.lower()), now[column.name.lower()]
+            is_cast = isinstance(self.batch.column_transfers[name].get("expr"), Cast)
+            if before is None or before.affinity == after.affinity or is_cast:
                 continue
             old, new = double_quoted(before.name), double_quoted(after.name)
             for types, copied in (("'text'", f"CAST({new} AS TEXT)"), ("'integer', 'real'", f"CAST({new} AS NUMERIC)")):
