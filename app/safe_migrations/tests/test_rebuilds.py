@@ -161,7 +161,17 @@ REFUSED = {
     "copy_from without a key": (
         [f"{PLAIN[:-1]}, owner INTEGER REFERENCES user (id))"],
         with_copy(ID, NAME, AGE, OWNER),
-        "and would lose foreign key (owner) (rebuild-loses).",
+        "and would lose foreign key (owner) to user (rebuild-loses).",
+    ),
+    "copy_from with one of two keys": (
+        [f"{PLAIN[:-1]}, owner INTEGER REFERENCES user (id) REFERENCES pet (id))"],
+        with_copy(ID, NAME, AGE, OWNER.replace(")", ", sa.ForeignKey('pet.id'))")),
+        "and would lose foreign key (owner) to user (rebuild-loses).",
+    ),
+    "copy_from with another key": (
+        [f"{PLAIN[:-1]}, owner INTEGER REFERENCES user (id))"],
+        with_copy(ID, NAME, AGE, OWNER.replace(")", ", sa.ForeignKey('pet.id'))")),
+        "and would lose foreign key (owner) to user (rebuild-loses).",
     ),
     "copy_from without UNIQUE": (
         [f"{PLAIN[:-1]}, UNIQUE (name, age))"],
@@ -284,6 +294,20 @@ REBUILT = {
         [PLAIN],
         with_copy(ID, NAME, AGE, "sa.Column('twice', sa.Integer, sa.Computed('age * 2'))"),
         ["twice INTEGER GENERATED ALWAYS AS (age * 2)"],
+        [],
+    ),
+    "key that copy_from has": (
+        [f"{PLAIN[:-1]}, owner INTEGER REFERENCES User (id))"],
+        with_copy(ID, NAME, AGE, OWNER.replace(")", ", sa.ForeignKey('user.id'))")),
+        ["FOREIGN KEY(owner) REFERENCES user (id)"],
+        [],
+    ),
+    "key that copy_from has in a schema": (
+        [f"{PLAIN[:-1]}, owner INTEGER REFERENCES user (id))"],
+        with_copy(ID, NAME, AGE, OWNER.replace(")", ", sa.ForeignKey('main.user.id'))"))
+        .replace("MetaData(", "MetaData(schema='main'")
+        .replace("'pet', copy", "'pet', schema='main', copy"),
+        ["FOREIGN KEY(owner) REFERENCES user (id)"],
         [],
     ),
     "dropped column of copy_from": (

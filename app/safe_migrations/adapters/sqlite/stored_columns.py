@@ -60,36 +60,43 @@ KINDS: dict[type[Constraint], str] = {
 
 @dataclass(frozen=True)
 class Key:
-    """A primary key, UNIQUE constraint or foreign key (``kind``), with its columns in lower case."""
+    """A primary key, UNIQUE constraint or foreign key (``kind``), with its columns in lower case.
+
+    Of a foreign key also the table to which it refers: two keys of one column may refer to two tables.
+    """
 
     kind: str
     columns: frozenset[str]
+    referred: str = ""
 
     @classmethod
-    def of(cls, kind: str, columns: "Iterable[Column[Any] | str]") -> "Key":
+    def of(cls, kind: str, columns: "Iterable[Column[Any] | str]", referred: str = "") -> "Key":
         """Return the key of columns, or of their names."""
-        return cls(kind, frozenset(str(getattr(column, "name", column)).lower() for column in columns))
+        names = frozenset(str(getattr(column, "name", column)).lower() for column in columns)
+        return cls(kind, names, referred.lower())
 
     def renamed(self, names: dict[str, str]) -> "Key":
         """Return the key with the new names of its columns."""
         return replace(self, columns=frozenset(names.get(name, name) for name in self.columns))
 
     def __str__(self) -> str:
-        return f"{self.kind} ({', '.join(sorted(self.columns))})"
+        to = f" to {self.referred}" if self.referred else ""
+        return f"{self.kind} ({', '.join(sorted(self.columns))}){to}"
 
 
 def stored_keys(driver: sqlite3.Connection, table: str) -> set[Key]:
     """Return the primary key, the UNIQUE constraints and the foreign keys of a table in the database."""
     quoted = double_quoted(table)
-    found = [("primary key", [name for name, column in stored_columns(driver, table).items() if column.in_key])]
+    found = {Key.of("primary key", [name for name, each in stored_columns(driver, table).items() if each.in_key])}
     # seq, name, unique, origin (u: a UNIQUE constraint), partial: sqlite.org/pragma.html, index_list
     for name in [row[1] for row in driver.execute(f"PRAGMA index_list({quoted})").fetchall() if row[3] == "u"]:
         columns = driver.execute(f"PRAGMA index_info({double_quoted(name)})").fetchall()
-        found.append(("UNIQUE", [column[2] for column in columns]))
+        found.add(Key.of("UNIQUE", [column[2] for column in columns]))
     # id, seq, table, from: sqlite.org/pragma.html, foreign_key_list
     rows = driver.execute(f"PRAGMA foreign_key_list({quoted})").fetchall()
-    found += [("foreign key", [row[3] for row in rows if row[0] == number]) for number in {row[0] for row in rows}]
-    return {Key.of(kind, columns) for kind, columns in found if columns}
+    for number, referred in {(row[0], row[2]) for row in rows}:
+        found.add(Key.of("foreign key", [row[3] for row in rows if row[0] == number], referred))
+    return {key for key in found if key.columns}
 
 
 def keys_of(constraints: Iterable[Constraint], indexes: Iterable[Index]) -> set[Key]:
@@ -97,5 +104,11 @@ def keys_of(constraints: Iterable[Constraint], indexes: Iterable[Index]) -> set[
     found = {Key.of("UNIQUE", index.columns.values()) for index in indexes if index.unique}
     for each in constraints:
         if isinstance(each, ColumnCollectionConstraint) and (kind := KINDS.get(type(each))):
-            found.add(Key.of(kind, each.columns.values()))
+            referred = _referred(each) if isinstance(each, ForeignKeyConstraint) else ""
+            found.add(Key.of(kind, each.columns.values(), referred))
     return found
+
+
+def _referred(key: ForeignKeyConstraint) -> str:
+    """Return the name of the table to which a foreign key refers, without its schema."""
+    return key.elements[0].target_fullname.rpartition(".")[0].removeprefix(f"{key.table.schema}.")
