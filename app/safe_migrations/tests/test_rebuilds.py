@@ -574,6 +574,20 @@ def test_casts(project: Project) -> None:
     project.ok("upgrade")
 
 
+@pytest.mark.parametrize("change", ["reflect_args", "a cast"])
+def test_numbers_of_another_spelling(project: Project, change: str) -> None:
+    """A change to FLOAT accepts '1.50', whose number is the same; it refuses an integer that FLOAT cannot store."""
+    with_table(project, PLAIN, "INSERT INTO pet (id) VALUES (3)")
+    reflected = CHANGE.replace("'pet'", "'pet', reflect_args=[sa.Column('name', sa.Float())]")
+    lines = {"reflect_args": reflected, "a cast": TO_INTEGER.replace("Integer", "Float")}
+    project.write(*revision("b1", FIRST, lines[change]))
+    run(project, "UPDATE pet SET name = '9007199254740993' WHERE id = 1")
+    assert "'9007199254740993'" in project.fails("upgrade")
+    run(project, "UPDATE pet SET name = '1.50' WHERE id = 1")
+    project.ok("upgrade")
+    assert [(1.5,)] == run(project, "SELECT name FROM pet WHERE id = 1")
+
+
 def test_right_behind_the_rebuild(project: Project) -> None:
     """Changes by the script after the rebuild remain: drops, new definitions, rows that its trigger has seen."""
     with_table(project, PLAIN, INDEX, "CREATE INDEX low ON pet (lower(name))", OBJECTS["trigger"])

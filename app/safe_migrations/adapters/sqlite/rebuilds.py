@@ -252,10 +252,13 @@ class Rebuild:
             if before is None or before.affinity == after.affinity or is_cast:
                 continue
             old, new = double_quoted(before.name), double_quoted(after.name)
-            for types, copied in (("'text'", f"CAST({new} AS TEXT)"), ("'integer', 'real'", f"CAST({new} AS NUMERIC)")):
+            # As text where digits count, such as 007; else as numbers, for which 1.50 is 1.5.
+            text = "TEXT" if after.affinity == "INTEGER" else "NUMERIC"
+            for types, kind in (("'text'", text), ("'integer', 'real'", "NUMERIC")):
                 changed = self.driver.execute(
                     f"SELECT {old} FROM {double_quoted(self.table)} WHERE typeof({old}) IN ({types})"
-                    f" EXCEPT SELECT {copied} FROM {double_quoted(self.batch.temp_table_name)} LIMIT 1"
+                    f" AND CAST({old} AS {kind}) NOT IN (SELECT CAST({new} AS {kind})"
+                    f" FROM {double_quoted(self.batch.temp_table_name)} WHERE {new} IS NOT NULL) LIMIT 1"
                 ).fetchone()
                 if changed is not None:
                     raise UnsafeError(
