@@ -196,7 +196,8 @@ REFUSED = {
     "reflect_args with a type": (
         [PLAIN, OLD_NUMBER],
         CHANGE.replace("'pet'", f"'pet'{AS_INTEGER}"),
-        "making a column of type INTEGER of pet.name, which is TEXT, would change the value '007' (change-type).",
+        "copying pet.name (TEXT) into a column of type INTEGER would change '007' (change-type).\n"
+        "Instead: use TEXT in reflect_args or copy_from, as in the database; nothing was changed. ",
     ),
     "CHECK of another column": (
         [f"{PLAIN[:-1]}, CHECK (name <> 'age'))"],

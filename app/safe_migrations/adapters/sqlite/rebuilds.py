@@ -262,9 +262,10 @@ class Rebuild:
                 ).fetchone()
                 if changed is not None:
                     raise UnsafeError(
-                        f"making a column of type {after.type} of {self.table}.{name}, which is {before.type}, would"
-                        f" change the value {changed[0]!r} (change-type).",
-                        "give the column its own type; nothing was changed. To list all values of the column:",
+                        f"copying {self.table}.{name} ({before.type or 'no type'}) into a column of type {after.type}"
+                        f" would change {changed[0]!r} (change-type).",
+                        f"use {before.type or 'BLOB'} in reflect_args or copy_from, as in the database; nothing was"
+                        " changed. To list all values of the column:",
                         f"SELECT {old} FROM {double_quoted(self.table)};",
                     )
 
