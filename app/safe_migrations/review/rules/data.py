@@ -138,11 +138,16 @@ def autocommit_not_alone(revision: Revision, _context: RuleContext) -> Problem |
         if not each.autocommit and _is_ddl(each, DDL) and not _may_repeat(each.op) and not _is_conditional(each):
             return Problem(
                 "has DDL before an autocommit block, which commits it; if the revision fails later, this DDL remains,"
-                ' and the next run fails with "already exists"',
+                f' and the next run fails with "{_error_of_repeating(each.op)}"',
                 f"move the block to a separate revision:\n{new_revision('run the autocommit block')}",
                 line=each.line,
             )
     return None
+
+
+def _error_of_repeating(op: ops.MigrateOperation) -> str:
+    drops = isinstance(op, ops.DropTableOp | ops.DropColumnOp | ops.DropConstraintOp | ops.DropIndexOp)
+    return "does not exist" if drops or getattr(op, "drops", False) else "already exists"
 
 
 def _is_conditional(operation: Operation) -> bool:
