@@ -178,6 +178,16 @@ REFUSED = {
         with_copy(ID, NAME, AGE),
         "and would lose UNIQUE (age, name) (rebuild-loses).",
     ),
+    "copy_from with UNIQUE of some rows": (
+        [f"{PLAIN[:-1]}, UNIQUE (name))"],
+        with_copy(ID, NAME, AGE, "sa.Index('ix', 'name', unique=True, sqlite_where=sa.text('age > 1'))"),
+        "and would lose UNIQUE (name) (rebuild-loses).",
+    ),
+    "copy_from with UNIQUE of an expression": (
+        [f"{PLAIN[:-1]}, UNIQUE (name))"],
+        with_copy(ID, "c := sa.Column('name', sa.Text)", AGE, "sa.Index('ix', sa.func.length(c), unique=True)"),
+        "and would lose UNIQUE (name) (rebuild-loses).",
+    ),
     "copy_from without PRIMARY KEY": (
         [PLAIN],
         with_copy(ID.replace(", primary_key=True", ""), NAME, AGE),

@@ -101,12 +101,18 @@ def stored_keys(driver: sqlite3.Connection, table: str) -> set[Key]:
 
 def keys_of(constraints: Iterable[Constraint], indexes: Iterable[Index]) -> set[Key]:
     """Return the primary keys, the UNIQUE constraints and indexes, and the foreign keys among SQLAlchemy's objects."""
-    found = {Key.of("UNIQUE", index.columns.values()) for index in indexes if index.unique}
+    found = {Key.of("UNIQUE", index.columns.values()) for index in indexes if _is_unique(index)}
     for each in constraints:
         if isinstance(each, ColumnCollectionConstraint) and (kind := KINDS.get(type(each))):
             referred = _referred(each) if isinstance(each, ForeignKeyConstraint) else ""
             found.add(Key.of(kind, each.columns.values(), referred))
     return found
+
+
+def _is_unique(index: Index) -> bool:
+    """Return True if no two rows can have the same values in the columns of the index."""
+    is_partial = index.dialect_options["sqlite"]["where"] is not None
+    return bool(index.unique) and not is_partial and all(isinstance(each, Column) for each in index.expressions)
 
 
 def _referred(key: ForeignKeyConstraint) -> str:
