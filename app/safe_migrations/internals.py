@@ -93,6 +93,20 @@ def instead_of_connecting(listener: Callable[[], Any]) -> None:
     Engine.connect = stand_in_or_connection  # type: ignore[method-assign]
 
 
+def before_psycopg_connects(listener: Callable[[], None]) -> None:
+    """From now on, call ``listener`` before psycopg connects, which its library in C does without an audit event."""
+    import psycopg  # it takes its time to load
+
+    connect: Any = psycopg.Connection.connect
+
+    def connect_after_listener(cls: type, *args: Any, **options: Any) -> Any:
+        listener()
+        return connect.__func__(cls, *args, **options)
+
+    psycopg.Connection.connect = classmethod(connect_after_listener)  # type: ignore[assignment]
+    psycopg.connect = psycopg.Connection.connect
+
+
 def is_created(constraint: Constraint, dialect: Dialect) -> bool:
     """Return False if the dialect does not create the constraint, such as an Enum's CHECK where ENUM is a type.
 

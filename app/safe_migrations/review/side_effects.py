@@ -15,7 +15,7 @@ from typing import Any
 
 from flask import current_app
 
-from ..internals import before_checkout, instead_of_connecting
+from ..internals import before_checkout, before_psycopg_connects, instead_of_connecting
 
 # Audit events of what changes something outside of Python (docs.python.org, "Audit events table"), and those among them
 # that only read, or change the environment of the process.
@@ -39,9 +39,11 @@ def refused(refuse: Callable[[str], object], connect: Callable[[], object]) -> I
     ``refuse`` gets the reason, e.g. "the script calls os.remove, ...", and has to raise. The code may read files and
     import modules, and gets a new ``db.session``. ``connect`` returns the stand-in for a connection of an engine. Three
     things are not noticed: data sent over a socket that was open before, threads that the code starts, and drivers
-    written in C that are used without SQLAlchemy.
+    written in C that are used without SQLAlchemy, except psycopg if it is loaded, as in an app that uses PostgreSQL.
     """
     _install()
+    if "psycopg" in sys.modules:
+        _install_for_psycopg()
     session = current_app.extensions["migrate"].db.session
     callers = session.registry() if session.registry.has() else None
     session.registry.clear()
@@ -62,6 +64,11 @@ def _install() -> None:
     sys.addaudithook(_audit)
     before_checkout(_refuse_connection)
     instead_of_connecting(lambda: getattr(_thread_local, "connect", lambda: None)())
+
+
+@cache
+def _install_for_psycopg() -> None:
+    before_psycopg_connects(_refuse_connection)
 
 
 def _refuse_connection() -> None:

@@ -3,6 +3,7 @@
 import io
 
 import flask_migrate
+import psycopg
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -64,6 +65,20 @@ def test_variants_of() -> None:
     """The types that with_variant() added, by dialect."""
     text = sa.Text()
     assert {"mysql": text} == internals.variants_of(sa.String(9).with_variant(text, "mysql"))
+
+
+def test_before_psycopg_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener is called before each of the two functions connects, and can refuse that."""
+    for owner in (psycopg, psycopg.Connection):
+        monkeypatch.setattr(owner, "connect", owner.connect)  # it is as before after the test
+
+    def refuse() -> None:
+        raise LookupError
+
+    internals.before_psycopg_connects(refuse)
+    for connect in (psycopg.connect, psycopg.Connection.connect):
+        with pytest.raises(LookupError):
+            connect("host=127.0.0.1 port=1")
 
 
 def test_before_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import psycopg  # noqa: F401  # as an app loads it that uses PostgreSQL
 import pytest
 from flask import Flask
 from sqlalchemy import text
@@ -36,6 +37,10 @@ SOCKET = "import socket\nwith socket.socket(type=socket.SOCK_DGRAM) as used:\n  
         ("import sqlite3\nsqlite3.connect('notes.txt')", "the script calls sqlite3.connect"),
         (f"{DB}db.engine.raw_connection()", "the script uses another connection"),
         ("sa.create_engine('sqlite:///notes.txt').connect()", "the script uses another connection"),
+        *(
+            (f"import psycopg\n{each}('host=127.0.0.1 port=1')", "the script uses another connection")
+            for each in ("psycopg.connect", "psycopg.Connection.connect")
+        ),
         ("try:\n    open('notes.txt', 'w')\nexcept:\n    open('notes.txt', 'w')", "writes the file notes.txt"),
         ("try:\n    open('notes.txt', 'w')\nexcept:\n    pass", "the script writes the file notes.txt"),
         ("raise SystemExit(3)", "SystemExit: 3"),
