@@ -60,6 +60,9 @@ class Facts:
     pipes_are_or = False
     """Whether || between two values is OR, which makes a number of them, instead of joining two texts."""
 
+    needs_dropped_default = False
+    """Whether an INSERT needs a value for a nullable column whose default was dropped."""
+
     invents_values = False
     """Whether existing rows get an invented value in a NOT NULL column without a default."""
 

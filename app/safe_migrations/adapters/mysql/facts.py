@@ -71,6 +71,7 @@ class MySQLFacts(Facts):
     foreign_keys_need_index = True
     pipes_are_or = True
     invents_values = True  # in strict mode too (manual, "Data Type Default Values")
+    needs_dropped_default = True
     kinds = MYSQL_KINDS
     widening = frozenset({("date", "datetime"), ("timestamp", "datetime")})
     # "Data Type Default Values" in its manual.
@@ -268,6 +269,7 @@ class MariaDBFacts(MySQLFacts):
     """
 
     product = dialect = "mariadb"
+    needs_dropped_default = False
     oldest = (10, 5)
     default_collations = OTHER_COLLATIONS  # utf8mb4_general_ci before 11.6
     lengths_that_grow_free = 127  # MDEV-15563, in 10.4.3

@@ -129,22 +129,26 @@ def adds_columns(op: Any, names: set[str], context: RuleContext) -> bool:
 
 @rule(WARNS, ops.AlterColumnOp, code="add-not-null-column")
 def new_column_required(op: ops.AlterColumnOp, context: RuleContext) -> Problem | None:
-    """Report a column that the revision adds and then makes NOT NULL without a default: running code inserts rows."""
+    """Report a column that the revision adds and that needs a value in the end, without a default: code inserts rows.
+
+    On MySQL so does a nullable column whose default is dropped (manual, "Data Type Default Values").
+    """
     known = context.column(op)
     if known is None:
         return None
     nullable = known.nullable if op.modify_nullable is None else op.modify_nullable
     default = known.default if op.modify_server_default is False else op.modify_server_default
-    if nullable is not False or default is not None or known.auto_increment:
+    needs_value = nullable is False or (op.modify_server_default is None and context.facts.needs_dropped_default)
+    if not needs_value or default is not None or known.auto_increment:
         return None
     if (known.nullable, known.default) == (False, None):  # it was so before, which add_not_null_column() reports
         return None
     if not adds_columns(op, {op.column_name}, context):
         return None
     return Problem(
-        f"adds column {op.table_name}.{op.column_name} and makes it NOT NULL without a default; running code does not"
-        " set it, so its INSERTs fail",
-        "make it so in the next release, when all running code sets it:\n" + context.python(op),
+        f"adds column {op.table_name}.{op.column_name}, and takes its default or makes it NOT NULL; running code does"
+        " not set it, so its INSERTs fail",
+        "do that in the next release, when all running code sets the column:\n" + context.python(op),
     )
 
 
