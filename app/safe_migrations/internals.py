@@ -93,17 +93,18 @@ def instead_of_connecting(listener: Callable[[], Any]) -> None:
     Engine.connect = stand_in_or_connection  # type: ignore[method-assign]
 
 
-def before_psycopg_connects(listener: Callable[[], None]) -> None:
-    """From now on, call ``listener`` before psycopg connects, which its library in C does without an audit event."""
-    import psycopg  # it takes its time to load
+def before_psycopg_connects(psycopg: Any, listener: Callable[[], None]) -> None:
+    """From now on, call ``listener`` before psycopg connects, which its library in C does without an audit event.
 
-    connect: Any = psycopg.Connection.connect
+    ``psycopg`` is the module, which only an app that uses PostgreSQL loads.
+    """
+    connect = psycopg.Connection.connect
 
     def connect_after_listener(cls: type, *args: Any, **options: Any) -> Any:
         listener()
         return connect.__func__(cls, *args, **options)
 
-    psycopg.Connection.connect = classmethod(connect_after_listener)  # type: ignore[assignment]
+    psycopg.Connection.connect = classmethod(connect_after_listener)
     psycopg.connect = psycopg.Connection.connect
 
 

@@ -68,7 +68,7 @@ def _install() -> None:
 
 @cache
 def _install_for_psycopg() -> None:
-    before_psycopg_connects(_refuse_connection)
+    before_psycopg_connects(sys.modules["psycopg"], _refuse_connection)
 
 
 def _refuse_connection() -> None:

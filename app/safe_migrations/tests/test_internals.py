@@ -75,7 +75,7 @@ def test_before_psycopg_connects(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise LookupError
 
-    internals.before_psycopg_connects(refuse)
+    internals.before_psycopg_connects(psycopg, refuse)
     for connect in (psycopg.connect, psycopg.Connection.connect):
         with pytest.raises(LookupError):
             connect("host=127.0.0.1 port=1")
