@@ -12,7 +12,7 @@ from sqlalchemy import Connection, MetaData
 
 from ..adapters import Adapter
 from ..adapters.facts import Facts
-from ..console import log
+from ..console import log, reported
 from ..database import Database, models_metadata
 from ..errors import UnsafeError, counted, relative, summary
 from ..histories.naming import written_before_convention
@@ -174,6 +174,7 @@ def review_revisions(history: Iterable[Script], chosen: set[str], facts: Facts) 
     return findings
 
 
+@reported("Reading the tables for the review, which may wait for a lock of another session")
 def review_pending(
     scripts: list[Script],
     database: Database,

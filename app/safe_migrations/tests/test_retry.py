@@ -137,6 +137,21 @@ if not Path('met').exists():
 """
 
 
+@on_postgresql
+@pytest.mark.parametrize("command", ["upgrade", "status"])
+def test_catalog_that_waits(project: Project, engine: Engine, command: str) -> None:
+    """PostgreSQL's catalog waits for a table that another session alters; the command says what it waits for."""
+    project.environ["MIGRATION_REVIEW"] = "enforce"
+    project.ok("upgrade", "p1")
+    project.write(*revision("a1", "p1", "op.add_column('people', sa.Column('age', sa.Integer()))"))
+    with engine.connect() as holder:
+        holder.execute(text("LOCK TABLE people"))
+        with project.start("flask", "db", command) as waiting:
+            assert any("may wait for a lock of another session: 2 seconds so far" in line for line in waiting.stderr)
+            holder.rollback()
+            assert waiting.wait() == (command == "status")
+
+
 @on_mysql
 def test_deadlock(project: Project, engine: Engine, sql: Sql) -> None:
     """A revision that the server has rolled back, in favor of another transaction, is undone and run again.
