@@ -97,7 +97,7 @@ def sigterm_interrupts() -> Iterator[None]:
 def interrupts_deferred() -> Iterator[None]:
     """Inside the block, note Ctrl-C and SIGTERM; call their handlers, which may raise, when it ends.
 
-    Otherwise a signal could come before the caller has the process that the block starts, and nothing would end that.
+    Otherwise a signal that arrives before the caller has the new process would leave it running.
     """
     noted: list[int] = []
     try:

@@ -65,7 +65,7 @@ def test_scripts(pets: Models, backend: str) -> None:
 
 @on_postgresql
 def test_expressions_of_indexes(pets: Models) -> None:
-    """An index on an expression with a colon is no difference, and comes back as it was."""
+    """`check` finds no difference in an index on an expression with a colon, and a downgrade creates the same index."""
     colon = """Index("ix_colon", sa.text(r"(lower(name) || ' \\:x')"), sa.text("id DESC"))"""
     function = 'Index("ix_function", sa.func.replace(sa.text("name"), ":x", "50%"))'
     pets.models(USERS, PETS.replace('"name", "age"))', f'"name", "age"), {colon}, {function})'))

@@ -1,8 +1,8 @@
 """The class of a rule, its decorator, the context that a rule reads, and the problem that it reports.
 
 A rule is a function that is called for each operation of the classes given to its decorator. Its name, with hyphens, is
-its code: the key in `safety_assured`, the heading in RULES.md, and the name of its test. ``code=`` gives a second rule,
-for other databases, the code of the first.
+its code: the key in `safety_assured`, the heading in RULES.md, and the name of its test. ``code=`` gives a second rule
+the code of the first: one for other databases, or one that finds the same harm in other operations.
 """
 
 from collections.abc import Callable, Iterator
