@@ -454,8 +454,7 @@ def _damaged(error: BaseException, situation: Situation, place: tuple[Path, int]
     Only if it is the app's database, restore its newest backup: a script can open other files.
     """
     engine = situation.engine
-    found = _first(error, lambda each: adapter_of(engine).is_damage(each)) if engine else None
-    if engine is None or found is None:
+    if engine is None or (found := _first(error, lambda each: adapter_of(engine).is_damage(each))) is None:
         return None
     adapter = adapter_of(engine)
     if not _is_damaged(adapter):

@@ -38,12 +38,10 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
         return _overwritten(op, context)
     if context.facts.locks_out_writers and op.columns and adds_columns(op, set(op.columns), context):
         return None
-    what = f"{VERBS[op.verb]} all rows of {op.table_name} at once; "
-    what += (
-        "the old values are lost"
-        if context.facts.locks_out_writers
-        else "each row stays locked until the last one is done"
-    )
+    harm, because = "each row stays locked until the last one is done", "rows stay locked"
+    if context.facts.locks_out_writers:
+        harm, because = "the old values are lost", "other sessions cannot write"
+    what = f"{VERBS[op.verb]} all rows of {op.table_name} at once; {harm}"
     words = [word for each in statements(op.text, context.facts) for word in each.keywords.split(" ")]
     if context.facts.pipes_are_or and "||" in words:
         what += "; its || is OR on this database, unless sql_mode has PIPES_AS_CONCAT: use concat() to join texts"
@@ -61,7 +59,6 @@ def unbounded_data_change(op: ChangeRowsOp, context: RuleContext) -> Problem | N
             " the values themselves in place of parameters",
         )
     some = some or f"DELETE FROM {context.table_sql(op)} WHERE {key} BETWEEN 1 AND 1000"
-    because = "other sessions cannot write" if context.facts.locks_out_writers else "rows stay locked"
     return Problem(
         what,
         f"for many rows, write a script outside the migrations that commits after each batch, because {because} until"
